@@ -1,0 +1,30 @@
+"""Convert annotations between formats: Prodigy JSONL, CoNLL/IOB, spaCy JSON and DocBin."""
+
+from pathlib import Path
+
+import spacy
+import typer
+from wasabi import msg
+
+from spacy_goback.annotations import AnnotationError
+from spacy_goback.cli import fail
+from spacy_goback.formats import read, write
+from spacy_goback.tokenizer import make_tokenizer
+
+
+def main(source: Path, target: Path) -> None:
+    """Convert one file; the endings tell the formats (.jsonl .json .iob .conll .spacy)."""
+    nlp = spacy.blank("en")
+    nlp.tokenizer = make_tokenizer(nlp)
+    try:
+        records = read(source)
+        write(target, records, nlp)
+    except AnnotationError as error:
+        fail(error)
+    kept = sum(record.answer == "accept" for record in records)
+    spans = sum(len(record.entities) for record in records if record.answer == "accept")
+    msg.good(f"{target}: {kept} of {len(records)} records accepted, {spans} entities")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,255 @@
+"""Annotated records: one text with its spans, as Prodigy writes them, and what is wrong with them."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import srsly
+from spacy.language import Language
+from spacy.tokens import Doc
+
+LABELS = (
+    "MATERIAL",
+    "MEASURE",
+    "INSTALLATION",
+    "SPECIFICATION",
+    "STANDARD",
+    "LOCATION",
+    "EQUIPMENT",
+    "SECTION",
+    "GRADE",
+    "ZONE",
+    "TEST",
+)
+ANSWERS = ("accept", "reject", "ignore")
+# Share of three-word runs in common at which two texts count as one.
+NEAR = 0.7
+
+
+class AnnotationError(ValueError):
+    """A record that cannot be used; the message says file, line and reason."""
+
+
+@dataclass(frozen=True, order=True)
+class Entity:
+    """A labelled stretch of text, in characters."""
+
+    start: int
+    end: int
+    label: str
+
+
+@dataclass
+class Record:
+    """One annotated text and where it came from."""
+
+    text: str
+    entities: list[Entity]
+    answer: str = "accept"
+    meta: dict[str, Any] = field(default_factory=dict)
+    hashes: dict[str, int] = field(default_factory=dict)
+    where: str = "record"
+
+    @property
+    def document(self) -> str | None:
+        """The document that the text is part of: the unit by which splits are made."""
+        return self.meta.get("document")
+
+
+def record_from_json(value: Any, where: str) -> Record:
+    """Read Prodigy's JSON, `Doc.to_json`, or spaCy's `{"text", "entities"}`.
+
+    value: one parsed line.
+    where: file and line, for messages.
+    Raises AnnotationError where it is none of these.
+    """
+    if not isinstance(value, dict) or not isinstance(value.get("text"), str):
+        raise AnnotationError(f'{where}: no JSON object with a "text".')
+    spans = value.get("spans") or value.get("ents") or value.get("entities") or []
+    try:
+        entities = [_entity(span) for span in spans]
+    except (TypeError, KeyError, ValueError):
+        raise AnnotationError(
+            f"{where}: a span needs start, end and label, all given as in Prodigy or spaCy."
+        ) from None
+    hashes = {key: value[key] for key in ("_input_hash", "_task_hash") if key in value}
+    answer = value.get("answer", "accept")
+    meta = value.get("meta") or {}
+    return Record(value["text"], sorted(entities), answer, meta, hashes, where)
+
+
+def _entity(span: Any) -> Entity:
+    if isinstance(span, dict):
+        return Entity(int(span["start"]), int(span["end"]), str(span["label"]))
+    start, end, label = span
+    return Entity(int(start), int(end), str(label))
+
+
+def read_jsonl(path: Path) -> list[Record]:
+    """Read a file of records, one JSON object a line.
+
+    path: the file.
+    Raises AnnotationError with file and line where a line is no record.
+    """
+    records = []
+    for number, line in enumerate(path.read_text("utf8").splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            value = srsly.json_loads(line)
+        except ValueError as error:
+            raise AnnotationError(f"{where}: no JSON ({error}).") from None
+        records.append(record_from_json(value, where))
+    return records
+
+
+def problems(record: Record, nlp: Language, labels: Iterable[str] = LABELS) -> Iterator[str]:
+    """Everything wrong with one record, each as file, line and reason.
+
+    record: the record.
+    nlp: gives the tokenizer that must be able to express the spans.
+    labels: the labels that are known.
+    """
+    if record.answer not in ANSWERS:
+        yield f"{record.where}: answer {record.answer!r} is none of {', '.join(ANSWERS)}."
+    if not record.text.strip():
+        yield f"{record.where}: the text is empty."
+    doc = nlp.make_doc(record.text)
+    end = 0
+    for entity in record.entities:
+        name = f"span {entity.start}-{entity.end} {entity.label}"
+        if not 0 <= entity.start < entity.end <= len(record.text):
+            yield f"{record.where}: {name} lies outside the text of {len(record.text)} characters."
+            continue
+        surface = record.text[entity.start : entity.end]
+        if entity.label not in labels:
+            yield f"{record.where}: {name} {surface!r} has an unknown label."
+        if surface != surface.strip():
+            yield f"{record.where}: {name} {surface!r} begins or ends with a blank."
+        elif doc.char_span(entity.start, entity.end) is None:
+            yield f"{record.where}: {name} {surface!r} cuts a token in two."
+        if entity.start < end:
+            yield f"{record.where}: {name} {surface!r} overlaps the span before it."
+        end = max(end, entity.end)
+
+
+def split_problems(splits: dict[str, list[Record]]) -> Iterator[str]:
+    """Everything that leaks between splits: a document on two sides, a text (nearly) repeated.
+
+    splits: records by the name of their split.
+    """
+    homes: dict[str, str] = {}
+    texts: dict[str, Record] = {}
+    index: dict[str, list[tuple[str, Record, set[str]]]] = defaultdict(list)
+    for split, records in splits.items():
+        for record in records:
+            home = homes.setdefault(record.document or record.where, split)
+            if home != split:
+                yield f"{record.where}: document {record.document!r} is also in {home}."
+            twin = texts.setdefault(_normal(record.text), record)
+            if twin is not record:
+                yield f"{record.where}: the same text as {twin.where}."
+                continue
+            runs = _runs(record.text)
+            for other_split, other, other_runs in _candidates(runs, index):
+                share = len(runs & other_runs) / len(runs | other_runs)
+                if other_split != split and share >= NEAR:
+                    yield f"{record.where}: nearly the same text as {other.where} ({share:.0%})."
+            for run in runs:
+                index[run].append((split, record, runs))
+
+
+def _candidates(
+    runs: set[str], index: dict[str, list[tuple[str, Record, set[str]]]]
+) -> Iterator[tuple[str, Record, set[str]]]:
+    seen: set[int] = set()
+    for run in runs:
+        for entry in index.get(run, ()):
+            if id(entry[1]) not in seen:
+                seen.add(id(entry[1]))
+                yield entry
+
+
+def _normal(text: str) -> str:
+    # Numbers count as equal: a sentence that differs only in its figures is the same sentence.
+    return " ".join(re.sub(r"\d+", "0", re.sub(r"[^\w\s]", " ", text.lower())).split())
+
+
+def _runs(text: str) -> set[str]:
+    words = _normal(text).split()
+    if len(words) < 3:
+        return {" ".join(words)}
+    return {" ".join(words[i : i + 3]) for i in range(len(words) - 2)}
+
+
+def make_doc(record: Record, nlp: Language) -> Doc:
+    """A Doc with the record's entities; every other token is marked as outside any.
+
+    record: the record; character offsets are the truth, tokens are made anew.
+    nlp: gives the tokenizer.
+    Raises AnnotationError where a span does not fall on token boundaries, or overlaps.
+    """
+    doc = nlp.make_doc(record.text)
+    spans = []
+    for entity in record.entities:
+        span = doc.char_span(entity.start, entity.end, label=entity.label)
+        if span is None:
+            surface = record.text[entity.start : entity.end]
+            raise AnnotationError(f"{record.where}: {surface!r} does not fall on token boundaries.")
+        spans.append(span)
+    try:
+        doc.set_ents(spans)
+    except ValueError:
+        raise AnnotationError(f"{record.where}: spans overlap.") from None
+    doc.user_data["record"] = {"meta": record.meta, "hashes": record.hashes}
+    return doc
+
+
+def record_from_doc(doc: Doc, where: str = "document") -> Record:
+    """The record that a Doc's entities make, with what `make_doc` kept of the old one.
+
+    doc: an annotated or predicted Doc.
+    where: for messages.
+    """
+    kept = doc.user_data.get("record", {})
+    entities = [Entity(e.start_char, e.end_char, e.label_) for e in doc.ents]
+    meta, hashes = kept.get("meta", {}), kept.get("hashes", {})
+    return Record(doc.text, entities, "accept", meta, hashes, where)
+
+
+def to_prodigy(record: Record, nlp: Language) -> dict[str, Any]:
+    """The record as Prodigy reads it, tokens included.
+
+    record: the record.
+    nlp: gives the tokenizer.
+    """
+    doc = nlp.make_doc(record.text)
+    tokens = [
+        {
+            "text": token.text,
+            "start": token.idx,
+            "end": token.idx + len(token),
+            "id": token.i,
+            "ws": bool(token.whitespace_),
+        }
+        for token in doc
+    ]
+    spans = []
+    for entity in record.entities:
+        span = doc.char_span(entity.start, entity.end)
+        place: dict[str, Any] = {"start": entity.start, "end": entity.end}
+        if span is not None:
+            place |= {"token_start": span.start, "token_end": span.end - 1}
+        spans.append({**place, "label": entity.label})
+    return {
+        "text": record.text,
+        **record.hashes,
+        "tokens": tokens,
+        "spans": spans,
+        "answer": record.answer,
+        "meta": record.meta,
+    }

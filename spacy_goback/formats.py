@@ -1,0 +1,144 @@
+"""Annotations in and out: Prodigy JSONL, CoNLL/IOB, spaCy's JSONL and JSON, DocBin."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import srsly
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin, Token
+from spacy.training.converters import conll_ner_to_docs, iob_to_docs
+from spacy.vocab import Vocab
+
+from .annotations import (
+    AnnotationError,
+    Record,
+    make_doc,
+    read_jsonl,
+    record_from_doc,
+    record_from_json,
+    to_prodigy,
+)
+
+
+def read(path: Path) -> list[Record]:
+    """Read annotations in any known format, told by the file's ending.
+
+    path: .jsonl (Prodigy or spaCy), .json (a list of `Doc.to_json`), .iob or .conll, .spacy.
+    Raises AnnotationError where the ending is unknown, the file is missing or cannot be read.
+    """
+    reader = READERS.get(path.suffix)
+    if reader is None:
+        raise AnnotationError(f"{path}: unknown ending, known are {', '.join(READERS)}.")
+    if not path.is_file():
+        raise AnnotationError(f"{path}: there is no such file.")
+    try:
+        return reader(path)
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path}: no UTF-8 text ({error.reason}).") from None
+
+
+def write(path: Path, records: Sequence[Record], nlp: Language) -> None:
+    """Write annotations in the format that the file's ending tells; all or nothing.
+
+    path: as in `read`; folders are made.
+    records: what to write. Only a .jsonl keeps rejected and ignored ones.
+    nlp: gives the tokenizer.
+    Raises AnnotationError where the ending is unknown or a span does not fall on its tokens.
+    """
+    writer = WRITERS.get(path.suffix)
+    if writer is None:
+        raise AnnotationError(f"{path}: unknown ending, known are {', '.join(WRITERS)}.")
+    data = writer(records, nlp)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+    Path(temporary).chmod(0o644)
+    Path(temporary).replace(path)
+
+
+def accepted(records: Iterable[Record], nlp: Language) -> list[Doc]:
+    """Docs of the accepted records.
+
+    records: any records.
+    nlp: gives the tokenizer.
+    Raises AnnotationError where a span does not fall on token boundaries.
+    """
+    return [make_doc(record, nlp) for record in records if record.answer == "accept"]
+
+
+def _read_json(path: Path) -> list[Record]:
+    try:
+        values = srsly.json_loads(path.read_text("utf8"))
+    except ValueError as error:
+        raise AnnotationError(f"{path}: no JSON ({error}).") from None
+    values = values if isinstance(values, list) else [values]
+    return [record_from_json(value, f"{path}[{i}]") for i, value in enumerate(values)]
+
+
+def _read_tagged(path: Path) -> list[Record]:
+    text = path.read_text("utf8")
+    convert = iob_to_docs if "|" in text else conll_ner_to_docs
+    try:
+        docs = list(convert(text, no_print=True, n_sents=1))
+    except (ValueError, KeyError, IndexError) as error:
+        raise AnnotationError(f"{path}: no CoNLL or IOB file ({error}).") from None
+    records = []
+    for i, doc in enumerate(docs, 1):
+        # Tags know no blanks: words are put together by single ones.
+        record = record_from_doc(doc, f"{path}, sentence {i}")
+        record.text = record.text.rstrip()
+        records.append(record)
+    return records
+
+
+def _read_docbin(path: Path) -> list[Record]:
+    vocabulary = Vocab()
+    try:
+        docs = list(DocBin().from_disk(path).get_docs(vocabulary))
+    except Exception as error:  # zlib and msgpack raise what they like
+        raise AnnotationError(f"{path}: no DocBin ({error}).") from None
+    return [record_from_doc(doc, f"{path}, doc {i}") for i, doc in enumerate(docs, 1)]
+
+
+def _to_jsonl(records: Iterable[Record], nlp: Language) -> bytes:
+    lines = (srsly.json_dumps(to_prodigy(record, nlp)) for record in records)
+    return "".join(f"{line}\n" for line in lines).encode("utf8")
+
+
+def _to_json(records: Iterable[Record], nlp: Language) -> bytes:
+    return srsly.json_dumps([doc.to_json() for doc in accepted(records, nlp)], indent=1).encode()
+
+
+def _to_conll(records: Iterable[Record], nlp: Language) -> bytes:
+    sentences = [
+        "\n".join(f"{t.text} {_tag(t)}" for t in doc if not t.is_space)
+        for doc in accepted(records, nlp)
+    ]
+    return ("\n\n".join(sentences) + "\n").encode("utf8")
+
+
+def _tag(token: Token) -> str:
+    return f"{token.ent_iob_}-{token.ent_type_}" if token.ent_type_ else "O"
+
+
+def _to_docbin(records: Iterable[Record], nlp: Language) -> bytes:
+    return DocBin(docs=accepted(records, nlp), store_user_data=True).to_bytes()
+
+
+READERS: dict[str, Callable[[Path], list[Record]]] = {
+    ".jsonl": read_jsonl,
+    ".json": _read_json,
+    ".iob": _read_tagged,
+    ".conll": _read_tagged,
+    ".spacy": _read_docbin,
+}
+WRITERS: dict[str, Callable[[Iterable[Record], Language], bytes]] = {
+    ".jsonl": _to_jsonl,
+    ".json": _to_json,
+    ".conll": _to_conll,
+    ".iob": _to_conll,
+    ".spacy": _to_docbin,
+}
