@@ -1,0 +1,27 @@
+# Two commands: `make run` does everything end to end, `make test` passes all tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: run test clean
+
+run: $(VENV)/installed
+	$(BIN)/python -m spacy project run all
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps packages/en_goback-*/dist/*.whl
+	$(BIN)/goback entities assets/samples/audit.txt --html metrics/sample.html
+
+test: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=...')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) corpus training packages metrics/dev* assets/encoder project.lock

@@ -1,0 +1,67 @@
+"""Refuse annotations that would poison training: bad spans, leaks between splits, repeats."""
+
+from collections import Counter
+from pathlib import Path
+
+import spacy
+import srsly
+import typer
+from rich.console import Console
+from rich.table import Table
+from wasabi import msg
+
+from spacy_goback.annotations import (
+    LABELS,
+    AnnotationError,
+    Record,
+    problems,
+    read_jsonl,
+    split_problems,
+)
+from spacy_goback.cli import fail, write_text
+from spacy_goback.tokenizer import make_tokenizer
+
+
+def main(files: list[Path], output: Path | None = None) -> None:
+    """Check one JSONL file a split; every problem is a line with file, line and reason."""
+    nlp = spacy.blank("en")
+    nlp.tokenizer = make_tokenizer(nlp)
+    try:
+        splits = {file.stem: read_jsonl(file) for file in files}
+    except (AnnotationError, OSError) as error:
+        fail(error)
+    found = [p for records in splits.values() for r in records for p in problems(r, nlp)]
+    found += split_problems(splits)
+    for problem in found:
+        typer.echo(problem, err=True)
+    counts = {split: count(records) for split, records in splits.items()}
+    show(counts)
+    if found:
+        fail(f"{len(found)} problems in {', '.join(map(str, files))}: mend the lines above.")
+    if output:
+        write_text(output, srsly.json_dumps(counts, indent=1))
+    msg.good("No problems")
+
+
+def count(records: list[Record]) -> dict[str, int]:
+    """How many documents, records and spans of each label a split has."""
+    labels = Counter(e.label for r in records for e in r.entities)
+    return {
+        "documents": len({r.document for r in records}),
+        "records": len(records),
+        "without entity": sum(not r.entities for r in records),
+        **{label: labels[label] for label in LABELS},
+    }
+
+
+def show(counts: dict[str, dict[str, int]]) -> None:
+    """Print the counts, a column a split."""
+    table = Table("", *counts)
+    for row in next(iter(counts.values())):
+        cells = (str(split[row]) for split in counts.values())
+        table.add_row(row, *cells, end_section=row == "without entity")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,107 @@
+"""Scores of entities against a gold standard: per label, and what was taken for what."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from spacy.tokens import Doc, Span
+
+NOTHING = "(none)"
+
+
+@dataclass(frozen=True)
+class Score:
+    """Counts of exact matches (boundaries and label), and what follows from them."""
+
+    right: int
+    found: int
+    gold: int
+
+    @property
+    def precision(self) -> float:
+        """Share of the found entities that are right, 0 to 1."""
+        return self.right / self.found if self.found else 0.0
+
+    @property
+    def recall(self) -> float:
+        """Share of the gold entities that are found, 0 to 1."""
+        return self.right / self.gold if self.gold else 0.0
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall, 0 to 1."""
+        total = self.found + self.gold
+        return 2 * self.right / total if total else 0.0
+
+
+def key(span: Span) -> tuple[int, int, str]:
+    """What makes two entities the same: character offsets and label.
+
+    span: the entity.
+    """
+    return span.start_char, span.end_char, span.label_
+
+
+def score(pairs: Iterable[tuple[Doc, Doc]]) -> dict[str, Score]:
+    """Micro scores by label, and overall under the key "all".
+
+    pairs: predicted and gold Docs of the same texts.
+    """
+    right: Counter[str] = Counter()
+    found: Counter[str] = Counter()
+    gold: Counter[str] = Counter()
+    for predicted, reference in pairs:
+        ours, theirs = {key(e) for e in predicted.ents}, {key(e) for e in reference.ents}
+        for counter, entities in ((right, ours & theirs), (found, ours), (gold, theirs)):
+            counter.update(label for _, _, label in entities)
+            counter["all"] += len(entities)
+    labels = ["all", *sorted((found | gold).keys() - {"all"})]
+    return {label: Score(right[label], found[label], gold[label]) for label in labels}
+
+
+def confusion(pairs: Iterable[tuple[Doc, Doc]]) -> Counter[tuple[str, str]]:
+    """How often a gold label was read as which label; `NOTHING` on either side is a miss.
+
+    pairs: predicted and gold Docs. An entity is compared with the one that overlaps it most.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    for predicted, reference in pairs:
+        for entity in reference.ents:
+            counts[entity.label_, _partner(entity, predicted.ents)] += 1
+        for entity in predicted.ents:
+            if _partner(entity, reference.ents) == NOTHING:
+                counts[NOTHING, entity.label_] += 1
+    return counts
+
+
+def _partner(entity: Span, others: Sequence[Span]) -> str:
+    def overlap(other: Span) -> int:
+        return min(entity.end_char, other.end_char) - max(entity.start_char, other.start_char)
+
+    best = max(others, key=overlap, default=None)
+    return best.label_ if best is not None and overlap(best) > 0 else NOTHING
+
+
+def score_table(scores: dict[str, Score]) -> str:
+    """Scores as a Markdown table.
+
+    scores: as `score` gives them.
+    """
+    rows = ["| label | precision | recall | F1 | gold |", "|---|---:|---:|---:|---:|"]
+    for label, s in scores.items():
+        cells = f"{s.precision:.3f} | {s.recall:.3f} | {s.f1:.3f} | {s.gold}"
+        rows.append(f"| {label} | {cells} |")
+    return "\n".join(rows)
+
+
+def confusion_table(counts: Counter[tuple[str, str]]) -> str:
+    """Confusion counts as a Markdown table: gold labels down, read labels across.
+
+    counts: as `confusion` gives them.
+    """
+    names = sorted({name for pair in counts for name in pair} - {NOTHING}) + [NOTHING]
+    rows = ["| gold \\ read as | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for gold in names:
+        cells = " | ".join(str(counts[gold, read] or "") for read in names)
+        rows.append(f"| {gold} | {cells} |")
+    return "\n".join(rows)

@@ -1,0 +1,30 @@
+"""Registered functions for a wheel that carries its own copy of the run-time modules.
+
+Where the library is installed its entry points come first, whichever was imported first: the
+copy in the wheel then registers only names that the library does not have.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import spacy
+
+from .tokenizer import create_tokenizer
+from .transformer import tok2vec_transformer, transformer_model
+
+FUNCTIONS: dict[str, dict[str, Callable[..., Any]]] = {
+    "architectures": {
+        "goback.TransformerModel.v1": transformer_model,
+        "goback.Tok2VecTransformer.v1": tok2vec_transformer,
+    },
+    "tokenizers": {"goback.tokenizer.v1": create_tokenizer},
+}
+
+
+def register() -> None:
+    """Register every run-time function whose name nobody serves yet."""
+    for registry_name, functions in FUNCTIONS.items():
+        registry = getattr(spacy.registry, registry_name)
+        for name, function in functions.items():
+            if name not in registry:
+                registry.register(name, func=function)
