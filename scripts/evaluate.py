@@ -1,5 +1,6 @@
 """Score a pipeline against gold annotations: tables, confusion, a page of errors."""
 
+import json
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,7 +68,7 @@ def log_opening(model: str, f1: float) -> None:
     entry = {"when": when, "commit": commit.stdout.strip(), "model": model, "f1": round(f1, 4)}
     LOG.parent.mkdir(exist_ok=True)
     with LOG.open("a", encoding="utf8") as file:
-        file.write(srsly.json_dumps(entry) + "\n")
+        file.write(json.dumps(entry) + "\n")
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ def largest_difference(original: Path, folder: Path) -> float:
     original: the BERT directory; folder: the DistilBERT one, whose tokenizer serves both.
     """
     tokenizer = DistilBertTokenizerFast.from_pretrained(folder)
-    batch = tokenizer(list(SENTENCES), padding=True, return_tensors="pt")
+    batch = tokenizer(list(SENTENCES), padding=True, truncation=True, return_tensors="pt")
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
     bert = BertModel.from_pretrained(original)
     states = []

@@ -90,7 +90,8 @@ def _read_tagged(path: Path) -> list[Record]:
         # Tags know no blanks: words are put together by single ones.
         record = record_from_doc(doc, f"{path}, sentence {i}")
         record.text = record.text.rstrip()
-        records.append(record)
+        if record.text:
+            records.append(record)
     return records
 
 

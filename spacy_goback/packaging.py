@@ -11,7 +11,6 @@ from typing import Any
 import spacy
 import srsly
 from spacy.cli.package import TEMPLATE_INIT
-from spacy.cli.package import package as spacy_package
 from spacy.util import get_minor_version_range
 
 from .adapters import PLAIN, lora_models, merge_adapter
@@ -105,10 +104,11 @@ def build_wheel(
         model = Path(work, "model")
         nlp.to_disk(model)
         _write_documents(model, nlp.meta, license_file)
-        spacy_package(model, Path(work), create_sdist=False, silent=True)
+        _run("spacy", "package", model, work, "--build", "none")
         folder = next(path for path in Path(work).iterdir() if path != model)
         _add_runtime(folder, nlp.meta)
-        _run_build(folder)
+        _run("build", "--wheel", "--no-isolation", folder)
+        shutil.rmtree(folder / "build", ignore_errors=True)
         target = output / folder.name
         shutil.rmtree(target, ignore_errors=True)
         folder.rename(target)
@@ -162,10 +162,9 @@ def _plain(meta: dict[str, Any]) -> dict[str, Any]:
     return {key: meta[key] for key in ("version", "description", "license")}
 
 
-def _run_build(folder: Path) -> None:
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
+def _run(*command: str | Path) -> None:
+    line = [sys.executable, "-m", *map(str, command)]
+    done = subprocess.run(line, capture_output=True, text=True)
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-5:])
-        raise PackageError(f"Building the wheel failed:\n{tail}")
-    shutil.rmtree(folder / "build", ignore_errors=True)
+        raise PackageError(f"python -m {command[0]} {command[1]} failed:\n{tail}")

@@ -39,7 +39,8 @@ def general_orders() -> Iterator[list[Token]]:
     dot = {**DOT, "OP": "?"}
     names: list[list[Token]] = [
         [{"LOWER": "g"}, dot, {"LOWER": "o"}, dot],
-        [{"LOWER": "go"}, dot],
+        [{"ORTH": {"IN": ["GO", "Go"]}}, dot],
+        [{"ORTH": "go", **GLUED}],  # "go95", but not "we go 95 miles"
         [{"LOWER": "general"}, {"LOWER": {"IN": ["order", "orders"]}}],
         [{"LOWER": "general"}, {"LOWER": "order"}, {"LOWER": {"IN": ["no", "number"]}}, dot],
     ]
@@ -163,12 +164,13 @@ def family(name: str) -> list[Pattern]:
     return [{"label": label, "pattern": tokens, "id": name} for tokens in patterns()]
 
 
-def read_patterns(path: Path) -> Sequence[Pattern]:
+def read_patterns(path: str | Path) -> Sequence[Pattern]:
     """Read `goback.patterns.v1`: every pattern file of a folder, for [initialize].
 
     path: a folder with *.jsonl, or one such file.
     Raises FileNotFoundError where there is none.
     """
+    path = Path(path)
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise FileNotFoundError(f"{path} holds no pattern files (*.jsonl).")

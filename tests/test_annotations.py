@@ -1,0 +1,122 @@
+from typing import Any
+
+import pytest
+import spacy
+import srsly
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spacy_goback.annotations import (
+    AnnotationError,
+    Entity,
+    Record,
+    make_doc,
+    problems,
+    read_jsonl,
+    record_from_doc,
+    record_from_json,
+    split_problems,
+    to_prodigy,
+)
+from spacy_goback.tokenizer import make_tokenizer
+
+NLP = spacy.blank("en")
+NLP.tokenizer = make_tokenizer(NLP)
+TEXT = "18 ft clearance over street"
+
+
+def record(*entities: tuple[int, int, str], text: str = TEXT, document: str = "d") -> Record:
+    return Record(text, [Entity(*e) for e in entities], meta={"document": document}, where="f:1")
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (record((0, 4, "MEASURE")), "'18 f' cuts a token in two"),
+        (record((0, 6, "MEASURE")), "'18 ft ' begins or ends with a blank"),
+        (record((0, 5, "LENGTH")), "'18 ft' has an unknown label"),
+        (record((0, 5, "MEASURE"), (3, 15, "SPECIFICATION")), "overlaps the span before it"),
+        (record((0, 99, "MEASURE")), "outside the text of 27 characters"),
+        (record((5, 5, "MEASURE")), "outside the text"),
+        (record(text="  "), "the text is empty"),
+        (Record(TEXT, [], answer="perhaps", where="f:1"), "answer 'perhaps' is none of"),
+    ],
+)
+def test_problems_say_where_and_why(bad: Record, reason: str) -> None:
+    found = list(problems(bad, NLP))
+    assert len(found) == 1 and found[0].startswith("f:1: ") and reason in found[0]
+
+
+def test_a_good_record_has_no_problems() -> None:
+    assert list(problems(record((0, 5, "MEASURE"), (6, 15, "SPECIFICATION")), NLP)) == []
+
+
+def test_leaks_between_splits_are_found() -> None:
+    long = "The down guy at pole nine has no strain insulator above the communication space."
+    near = "The down guy at pole nine has no strain insulator above the communication level."
+    splits = {
+        "train": [record(document="a"), record(text=long, document="a")],
+        "dev": [record(text="Something else entirely", document="a")],
+        "test": [record(text=near, document="b"), record(text=TEXT.upper(), document="b")],
+    }
+    found = "\n".join(split_problems(splits))
+    assert "document 'a' is also in train" in found
+    assert "nearly the same text as" in found
+    assert "the same text as f:1" in found
+
+
+def test_near_texts_within_a_split_are_allowed() -> None:
+    long = "The down guy at pole nine has no strain insulator above the communication space."
+    near = long.replace("space", "level")
+    assert list(split_problems({"train": [record(text=long), record(text=near)]})) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"text": TEXT, "spans": [{"start": 0, "end": 5, "label": "MEASURE"}], "answer": "accept"},
+        {"text": TEXT, "ents": [{"start": 0, "end": 5, "label": "MEASURE"}], "tokens": []},
+        {"text": TEXT, "entities": [[0, 5, "MEASURE"]]},
+    ],
+)
+def test_every_kind_of_json_is_read(value: dict[str, Any]) -> None:
+    assert record_from_json(value, "f:1").entities == [Entity(0, 5, "MEASURE")]
+
+
+@pytest.mark.parametrize("value", [[], {"txt": "a"}, {"text": 3}, {"text": "a", "spans": [{"start": 1}]}])
+def test_other_json_is_refused_with_its_line(value: Any) -> None:
+    with pytest.raises(AnnotationError, match="^f:7: "):
+        record_from_json(value, "f:7")
+
+
+def test_a_broken_line_is_named(tmp_path: Any) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "a"}\n\n{"text": \n')
+    with pytest.raises(AnnotationError, match=r"a\.jsonl:3: no JSON"):
+        read_jsonl(file)
+
+
+def test_characters_are_the_truth_and_tokens_must_agree() -> None:
+    with pytest.raises(AnnotationError, match="f:1: '18 f' does not fall on token boundaries"):
+        make_doc(record((0, 4, "MEASURE")), NLP)
+    with pytest.raises(AnnotationError, match="f:1: spans overlap"):
+        make_doc(record((0, 5, "MEASURE"), (0, 15, "MEASURE")), NLP)
+
+
+@given(st.data())
+def test_docs_and_prodigy_round_trip(data: st.DataObject) -> None:
+    words = data.draw(st.lists(st.sampled_from(["pole", "18ft", "12kV.", "G.O.", "(x)"]), min_size=1))
+    text = " ".join(words)
+    doc = NLP.make_doc(text)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(doc)), max_size=6)))
+    spans = [doc[a:b] for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
+    entities = [Entity(s.start_char, s.end_char, "TEST") for s in spans]
+    original = Record(text, entities, meta={"document": "d"}, hashes={"_input_hash": 7})
+    assert record_from_doc(make_doc(original, NLP)).entities == entities
+    again = record_from_json(srsly.json_loads(srsly.json_dumps(to_prodigy(original, NLP))), "x")
+    assert (again.text, again.entities, again.meta, again.hashes) == (
+        original.text,
+        original.entities,
+        original.meta,
+        original.hashes,
+    )

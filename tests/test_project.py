@@ -1,0 +1,132 @@
+"""The whole project on a tiny encoder: every step, the wheel, a foreign program."""
+
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+import srsly
+from conftest import write_encoder
+
+ROOT = Path(__file__).parent.parent
+PARTS = ("assets", "configs", "scripts", "spacy_goback", "project.yml", "pyproject.toml", "LICENSE")
+STEPS = ["fetch", "check", "convert", "train", "evaluate", "package"]
+FOREIGN = """
+import spacy
+nlp = spacy.load("en_goback")
+doc = nlp("18 ft clearance over street meets G.O. 95 requirement")
+print([(ent.text, ent.label_) for ent in doc.ents])
+assert doc._.trf_data is None
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with little data, a tiny encoder and few steps."""
+    folder = tmp_path_factory.mktemp("project")
+    hidden = shutil.ignore_patterns("encoder", "__pycache__")
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=hidden)
+        else:
+            shutil.copy(source, folder)
+    for split in ("train", "dev", "test"):
+        file = folder / "assets" / "annotations" / f"{split}.jsonl"
+        srsly.write_jsonl(file, list(srsly.read_jsonl(file))[:40])
+    write_encoder(folder / "tiny")
+    config = (folder / "configs" / "lora.cfg").read_text()
+    config = re.sub(r"(max_steps|eval_frequency|total_steps) = \d+", r"\1 = 8", config)
+    (folder / "configs" / "tiny.cfg").write_text(config)
+    return folder
+
+
+def run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    variables = ["--vars.encoder", "tiny", "--vars.config", "tiny"]
+    line = [sys.executable, "-m", "spacy", "project", *command]
+    if command[0] == "run":
+        line += [".", *variables]
+    return subprocess.run(line, cwd=project, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def finished(project: Path) -> Path:
+    done = run(project, "run", "all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+def test_assets_are_there(project: Path) -> None:
+    done = run(project, "assets")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_second_run_does_nothing(finished: Path) -> None:
+    done = run(finished, "run", "all")
+    skipped = re.findall(r"Skipping '(\w+)': nothing changed", done.stdout)
+    # An encoder from elsewhere has no output of its own, so it is checked every time.
+    assert done.returncode == 0 and set(skipped) >= set(STEPS) - {"fetch"}
+
+
+def test_reports_are_written(finished: Path) -> None:
+    metrics = finished / "metrics"
+    scores = srsly.read_json(metrics / "dev.json")["scores"]
+    assert scores["all"]["support"] > 100
+    assert "| all |" in (metrics / "dev.md").read_text()
+    assert "40 texts differ" in (metrics / "dev-errors.html").read_text()
+    assert not (metrics / "test_openings.jsonl").exists()
+
+
+def test_opening_the_test_set_is_logged(finished: Path) -> None:
+    for _ in range(2):
+        done = run(finished, "run", "evaluate-test")
+        assert done.returncode == 0, done.stdout + done.stderr
+    entries = list(srsly.read_jsonl(finished / "metrics" / "test_openings.jsonl"))
+    scores = srsly.read_json(finished / "metrics" / "test.json")["scores"]
+    assert len(entries) == 2 and entries[0]["f1"] == round(scores["all"]["f1"], 4)
+
+
+def test_ablation_names_every_family(finished: Path) -> None:
+    done = run(finished, "run", "ablate")
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (finished / "metrics" / "patterns.md").read_text()
+    families = sorted(f.stem for f in (finished / "assets" / "patterns").glob("*.jsonl"))
+    assert re.findall(r"without (\w+)", text) == families
+
+
+def test_spacys_own_data_check_is_clean(finished: Path) -> None:
+    done = run(finished, "run", "debug")
+    assert done.returncode == 0, done.stdout
+    assert "No entities consisting of or starting/ending with whitespace" in done.stdout
+    assert "✘" not in done.stdout
+
+
+def test_bad_annotations_stop_the_project(finished: Path) -> None:
+    file = finished / "assets" / "annotations" / "train.jsonl"
+    good = file.read_text()
+    line = {"text": "Pole leans", "spans": [{"start": 0, "end": 3, "label": "EQUIPMENT"}]}
+    file.write_text(good + srsly.json_dumps(line) + "\n")
+    done = run(finished, "run", "check")
+    file.write_text(good)
+    assert done.returncode != 0
+    assert "train.jsonl:41: span 0-3 EQUIPMENT 'Pol' cuts a token in two." in done.stderr
+
+
+def test_the_wheel_alone_in_a_new_environment(finished: Path, tmp_path: Path) -> None:
+    wheel = next((finished / "packages").glob("en_goback-*/dist/*.whl"))
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    limits = ["--constraint", str(ROOT / "constraints.txt")]
+    install = [python, "-m", "pip", "install", "--quiet", *limits, wheel]
+    subprocess.run(install, check=True, cwd=tmp_path, capture_output=True)
+    listed = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True).stdout
+    assert "peft" not in listed and "spacy-goback" not in listed
+    done = subprocess.run(
+        [python, "-I", "-c", FOREIGN], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    # The model knows nothing after eight steps; the ruler does.
+    assert "('G.O. 95', 'STANDARD')" in done.stdout
