@@ -6,6 +6,7 @@ import spacy
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
+from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
 from spacy_goback.cli import write_text
@@ -30,7 +31,9 @@ def main(model: Path, gold: Path, output: Path = Path("metrics/patterns.md")) ->
         own = [p for p in patterns if p["id"] == family]
         without = f1(nlp, plain, references, rest)
         only = f1(nlp, plain, references, own)
-        rows.append([f"without {family}", f"{without:.4f}", f"{everything - without:+.4f}", f"{only:.4f}"])
+        rows.append(
+            [f"without {family}", f"{without:.4f}", f"{everything - without:+.4f}", f"{only:.4f}"]
+        )
     head = "| | F1 | the family adds | F1 with it alone |\n|---|---:|---:|---:|\n"
     text = head + "\n".join("| " + " | ".join(row) + " |" for row in rows)
     write_text(output, f"# Families of patterns on {gold.stem}\n\n{text}\n")
@@ -38,14 +41,14 @@ def main(model: Path, gold: Path, output: Path = Path("metrics/patterns.md")) ->
 
 
 def alone(
-    nlp: spacy.Language, plain: list[Doc], references: list[Doc], patterns: list[dict[str, object]]
+    nlp: Language, plain: list[Doc], references: list[Doc], patterns: list[dict[str, object]]
 ) -> list[str]:
     """The row of the model without a ruler."""
     return ["no ruler", f"{f1(nlp, plain, references, patterns):.4f}", "", ""]
 
 
 def f1(
-    nlp: spacy.Language, plain: list[Doc], references: list[Doc], patterns: list[dict[str, object]]
+    nlp: Language, plain: list[Doc], references: list[Doc], patterns: list[dict[str, object]]
 ) -> float:
     """F1 of the model's entities after a ruler with these patterns."""
     ruler = nlp.get_pipe(RULER)

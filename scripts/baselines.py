@@ -12,6 +12,7 @@ import srsly
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
+from spacy.language import Language
 from spacy.tokens import DocBin
 from thinc.api import Model
 
@@ -62,8 +63,8 @@ def measure(recipe: str, encoder: str, seed: int) -> dict[str, Any]:
     }
 
 
-def trainable_parameters(nlp: spacy.Language) -> int:
-    """Parameters that training changes: of thinc layers, and of torch modules that are not frozen."""
+def trainable_parameters(nlp: Language) -> int:
+    """Parameters that training changes: thinc's, and those of torch modules not frozen."""
     total, seen = 0, set()
     for _, component in nlp.components:
         model = getattr(component, "model", None)
@@ -79,7 +80,10 @@ def trainable_parameters(nlp: spacy.Language) -> int:
 
 def table(rows: list[dict[str, Any]], labels: list[str]) -> str:
     """The recipes side by side as Markdown."""
-    lines = ["| | " + " | ".join(row["recipe"] for row in rows) + " |", "|---|" + "---:|" * len(rows)]
+    lines = [
+        "| | " + " | ".join(row["recipe"] for row in rows) + " |",
+        "|---|" + "---:|" * len(rows),
+    ]
     for label in labels:
         cells = " | ".join(f"{row['scores'].get(label, Score(0, 0, 0)).f1:.3f}" for row in rows)
         lines.append(f"| F1 {label} | {cells} |")

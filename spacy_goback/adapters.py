@@ -94,9 +94,7 @@ def set_adapter(nlp: Language, name: str, *, component: str | None = None) -> No
     shim.activate(name)
 
 
-def add_adapter(
-    nlp: Language, name: str, *, component: str | None = None, **settings: Any
-) -> None:
+def add_adapter(nlp: Language, name: str, *, component: str | None = None, **settings: Any) -> None:
     """Put a fresh adapter beside the others and make it active, to train it next.
 
     nlp, component: as in `find_shim`.
@@ -222,7 +220,7 @@ def _merged_model(model: LoraTransformerModel, architecture: str) -> StockTransf
     encoder.requires_grad_(True)
     old = shim._hfmodel
     objects = HFObjects(old.tokenizer, encoder, old.vocab_file_contents, {}, {})
-    settings = model.attrs["name"], model.attrs["get_spans"], {}, {}, shim._mixed_precision, {}
+    settings: Any = model.attrs["name"], model.attrs["get_spans"], {}, {}, shim._mixed_precision, {}
     if architecture == STOCK:
         merged = StockTransformerModel(*settings)
     else:

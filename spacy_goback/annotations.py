@@ -1,4 +1,4 @@
-"""Annotated records: one text with its spans, as Prodigy writes them, and what is wrong with them."""
+"""Annotated records: one text with its spans, as Prodigy writes them, and their faults."""
 
 import re
 from collections import defaultdict

@@ -45,7 +45,9 @@ def main() -> None:
 
 @app.command()
 def entities(
-    source: Annotated[str, typer.Argument(help="Text file, a finding a line; - reads standard input")],
+    source: Annotated[
+        str, typer.Argument(help="Text file, a finding a line; - reads standard input")
+    ],
     model: Annotated[str, typer.Option(help="Name or path of the pipeline")] = "en_goback",
     html: Annotated[Path | None, typer.Option(help="Write a page here")] = None,
     jsonl: Annotated[Path | None, typer.Option(help="Write one JSON object a finding here")] = None,

@@ -110,7 +110,8 @@ def _to_jsonl(records: Iterable[Record], nlp: Language) -> bytes:
 
 
 def _to_json(records: Iterable[Record], nlp: Language) -> bytes:
-    return srsly.json_dumps([doc.to_json() for doc in accepted(records, nlp)], indent=1).encode()
+    text: str = srsly.json_dumps([doc.to_json() for doc in accepted(records, nlp)], indent=1)
+    return text.encode("utf8")
 
 
 def _to_conll(records: Iterable[Record], nlp: Language) -> bytes:
@@ -126,7 +127,8 @@ def _tag(token: Token) -> str:
 
 
 def _to_docbin(records: Iterable[Record], nlp: Language) -> bytes:
-    return DocBin(docs=accepted(records, nlp), store_user_data=True).to_bytes()
+    data: bytes = DocBin(docs=accepted(records, nlp), store_user_data=True).to_bytes()
+    return data
 
 
 READERS: dict[str, Callable[[Path], list[Record]]] = {

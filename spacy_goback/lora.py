@@ -4,7 +4,13 @@ import json
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import (
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from spacy.tokens import Doc
 from spacy.util import SimpleFrozenDict
@@ -34,10 +40,10 @@ def default_targets(encoder: torch.nn.Module) -> list[str] | str:
     encoder: a Hugging Face encoder.
     Raises ValueError for an unknown family, naming the layers one could choose.
     """
-    family = encoder.config.model_type  # type: ignore[union-attr]
+    family: str = encoder.config.model_type  # type: ignore[union-attr,assignment]
     if family in TARGETS:
-        targets: list[str] | str = TARGETS[family]
-        return targets
+        targets = TARGETS[family]
+        return targets if isinstance(targets, str) else list(targets)
     names = {
         name.rpartition(".")[2]
         for name, module in encoder.named_modules()
@@ -167,7 +173,7 @@ class LoraShim(EncoderShim):
                 parameter.grad = None
 
 
-def config_to_json(config: LoraConfig) -> str:
+def config_to_json(config: PeftConfig) -> str:
     """PEFT's configuration as JSON, without the path of the machine that made it.
 
     config: an adapter's configuration.
@@ -246,9 +252,7 @@ def set_lora_encoder(model: LoraTransformerModel, objects: HFObjects) -> None:
     assert isinstance(shim, LoraShim)
     shim.add_adapter(DEFAULT_ADAPTER, lora_config(objects.transformer, model.attrs["lora"]))
     trainable, frozen = count_parameters(shim.peft_model)
-    msg.info(
-        f"LoRA: {trainable:,} trainable of {frozen:,} + {trainable:,} parameters"
-    )
+    msg.info(f"LoRA: {trainable:,} trainable of {frozen:,} + {trainable:,} parameters")
 
 
 def lora_transformer_model(

@@ -99,7 +99,7 @@ def confusion_table(counts: Counter[tuple[str, str]]) -> str:
 
     counts: as `confusion` gives them.
     """
-    names = sorted({name for pair in counts for name in pair} - {NOTHING}) + [NOTHING]
+    names = [*sorted({name for pair in counts for name in pair} - {NOTHING}), NOTHING]
     rows = ["| gold \\ read as | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
     for gold in names:
         cells = " | ".join(str(counts[gold, read] or "") for read in names)

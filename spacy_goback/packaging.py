@@ -11,6 +11,7 @@ from typing import Any
 import spacy
 import srsly
 from spacy.cli.package import TEMPLATE_INIT
+from spacy.language import Language
 from spacy.util import get_minor_version_range
 
 from .adapters import PLAIN, lora_models, merge_adapter
@@ -115,7 +116,7 @@ def build_wheel(
     return next((target / "dist").glob("*.whl"))
 
 
-def _encoder_sources(nlp: spacy.Language) -> list[dict[str, str]]:
+def _encoder_sources(nlp: Language) -> list[dict[str, str]]:
     found = []
     for _, _, model in lora_models(nlp):
         config = model.layers[0].shims[0].plain_model().config  # type: ignore[attr-defined]

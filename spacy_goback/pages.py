@@ -62,9 +62,7 @@ def render_differences(pairs: Sequence[tuple[Doc, Doc]], title: str) -> str:
 
 
 def _fragment(doc: Doc, heading: str) -> str:
-    entities = [
-        {"start": e.start_char, "end": e.end_char, "label": e.label_} for e in doc.ents
-    ]
+    entities = [{"start": e.start_char, "end": e.end_char, "label": e.label_} for e in doc.ents]
     data = {"text": doc.text, "ents": entities}
     html = displacy.render(
         data, style="ent", manual=True, jupyter=False, options={"colors": COLORS}

@@ -8,9 +8,7 @@ from spacy.tokenizer import Tokenizer
 
 # Between a digit and a letter, and around every mark that is not inside a number:
 # "12kV." is 12 kV . and "17ft9in" is 17 ft 9 in, while "22,500" and "336.4" stay whole.
-BOUNDARY = re.compile(
-    r"(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)|(?<!\d)[.,]|[.,](?!\d)|[^\w\s.,]|_"
-)
+BOUNDARY = re.compile(r"(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)|(?<!\d)[.,]|[.,](?!\d)|[^\w\s.,]|_")
 # spaCy leaves an infix alone where it opens the string, so opening marks are prefixes.
 OPENING = re.compile(r"^(?:[^\w\s.,]|[.,](?!\d)|_)")
 
@@ -29,6 +27,4 @@ def make_tokenizer(nlp: Language) -> Tokenizer:
 
     nlp: the pipeline.
     """
-    return Tokenizer(
-        nlp.vocab, prefix_search=OPENING.search, infix_finditer=BOUNDARY.finditer
-    )
+    return Tokenizer(nlp.vocab, prefix_search=OPENING.search, infix_finditer=BOUNDARY.finditer)

@@ -54,7 +54,7 @@ def limit_worker_threads() -> None:
     _limited_process = process
 
 
-class EncoderShim(HFShim):  # type: ignore[misc]
+class EncoderShim(HFShim):
     """Holds the Hugging Face encoder: stock behaviour, but safetensors and no silent loss."""
 
     base: dict[str, str]
@@ -240,7 +240,7 @@ def _build_encoder(message: dict[str, Any]) -> torch.nn.Module:
     return encoder
 
 
-class TransformerModel(StockTransformerModel):  # type: ignore[misc]
+class TransformerModel(StockTransformerModel):
     """Thinc model around an encoder: spacy-transformers' own, on a shim of ours."""
 
     shim_class: type[EncoderShim] = EncoderShim
@@ -260,9 +260,9 @@ class TransformerModel(StockTransformerModel):  # type: ignore[misc]
         settings = dict(tokenizer_config), dict(transformer_config)
         super().__init__(name, get_spans, *settings, mixed_precision, dict(grad_scaler_config))
         stock = self.layers[0].shims[0]
-        self.layers[0].shims[0] = self.shim_class(
-            stock._hfmodel, mixed_precision, grad_scaler_config
-        )
+        assert isinstance(stock, HFShim)
+        shim = self.shim_class(stock._hfmodel, mixed_precision, grad_scaler_config)
+        self.layers[0].shims[0] = shim
         self.attrs.update(attrs)
         self.attrs["set_transformer"] = set_encoder
         self.attrs["replace_listener_cfg"] = replace_listener_cfg
@@ -270,7 +270,8 @@ class TransformerModel(StockTransformerModel):  # type: ignore[misc]
     @property
     def shim(self) -> EncoderShim:
         """The shim that holds the encoder."""
-        shim: EncoderShim = self.layers[0].shims[0]
+        shim = self.layers[0].shims[0]
+        assert isinstance(shim, EncoderShim)
         return shim
 
     def copy(self) -> "TransformerModel":
@@ -364,9 +365,7 @@ def tok2vec_transformer(
     return as_tok2vec(model, pooling, grad_factor)
 
 
-def replace_listener_cfg(
-    transformer: dict[str, Any], listener: dict[str, Any]
-) -> dict[str, Any]:
+def replace_listener_cfg(transformer: dict[str, Any], listener: dict[str, Any]) -> dict[str, Any]:
     """The config of a component's own encoder once `nlp.replace_listeners` gave it one.
 
     spaCy's rule turns any name with "TransformerModel" in it into the stock architecture.

@@ -52,7 +52,10 @@ FAMILIES: dict[str, tuple[Any, Any, Any, dict[str, int]]] = {
 
 
 def write_wordpiece(folder: Path) -> int:
-    pieces = sorted({c for text in TEXTS for c in text.lower()} | set("abcdefghijklmnopqrstuvwxyz0123456789'\"-#/%°"))
+    pieces = sorted(
+        {c for text in TEXTS for c in text.lower()}
+        | set("abcdefghijklmnopqrstuvwxyz0123456789'\"-#/%°")
+    )
     words = sorted({word for text in TEXTS for word in text.lower().split()})
     vocabulary = SPECIAL + pieces + [f"##{piece}" for piece in pieces] + words
     unique = list(dict.fromkeys(vocabulary))

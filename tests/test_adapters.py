@@ -51,9 +51,7 @@ def test_an_export_loads_into_a_fresh_pipeline(
 
 
 @pytest.mark.parametrize("auto_class", [AutoModel, AutoModelForTokenClassification])
-def test_adapters_trained_with_plain_peft(
-    auto_class: Any, encoder: Path, tmp_path: Path
-) -> None:
+def test_adapters_trained_with_plain_peft(auto_class: Any, encoder: Path, tmp_path: Path) -> None:
     config = peft.LoraConfig(r=8, target_modules=["q_lin", "k_lin"], init_lora_weights=False)
     if auto_class is AutoModelForTokenClassification:
         config.task_type = peft.TaskType.TOKEN_CLS

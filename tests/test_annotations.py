@@ -83,9 +83,11 @@ def test_every_kind_of_json_is_read(value: dict[str, Any]) -> None:
     assert record_from_json(value, "f:1").entities == [Entity(0, 5, "MEASURE")]
 
 
-@pytest.mark.parametrize("value", [[], {"txt": "a"}, {"text": 3}, {"text": "a", "spans": [{"start": 1}]}])
+@pytest.mark.parametrize(
+    "value", [[], {"txt": "a"}, {"text": 3}, {"text": "a", "spans": [{"start": 1}]}]
+)
 def test_other_json_is_refused_with_its_line(value: Any) -> None:
-    with pytest.raises(AnnotationError, match="^f:7: "):
+    with pytest.raises(AnnotationError, match=r"^f:7: "):
         record_from_json(value, "f:7")
 
 
@@ -105,7 +107,9 @@ def test_characters_are_the_truth_and_tokens_must_agree() -> None:
 
 @given(st.data())
 def test_docs_and_prodigy_round_trip(data: st.DataObject) -> None:
-    words = data.draw(st.lists(st.sampled_from(["pole", "18ft", "12kV.", "G.O.", "(x)"]), min_size=1))
+    words = data.draw(
+        st.lists(st.sampled_from(["pole", "18ft", "12kV.", "G.O.", "(x)"]), min_size=1)
+    )
     text = " ".join(words)
     doc = NLP.make_doc(text)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(doc)), max_size=6)))

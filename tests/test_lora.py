@@ -72,9 +72,7 @@ def test_real_size_distilbert_counts(capsys: pytest.CaptureFixture[str], tmp_pat
     assert (tmp_path / "adapter_model.safetensors").stat().st_size < 1_300_000
 
 
-def test_initialize_says_what_trains(
-    encoder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_initialize_says_what_trains(encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     build(encoder, rank=2)
     assert "LoRA: 512 trainable of 23,136 + 512 parameters" in capsys.readouterr().out
 
@@ -169,7 +167,7 @@ def test_tied_encoder_tensors_are_tied_again(make_encoder: Callable[..., Path]) 
     layers = find_shim(nlp).plain_model().transformer.layer
     layers[1].ffn.lin1.weight = layers[0].ffn.lin1.weight
     data = nlp.get_pipe("transformer").model.to_bytes()
-    assert b'aliases' in data
+    assert b"aliases" in data
     other = build(make_encoder())
     other.get_pipe("transformer").model.from_bytes(data)
     loaded = find_shim(other).plain_model().transformer.layer

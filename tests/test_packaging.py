@@ -60,7 +60,14 @@ def test_requirements_are_published_and_complete(wheel: Path) -> None:
         name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
         metadata = archive.read(name).decode()
     found = re.findall(r"^Requires-Dist: ([\w-]+)", metadata, re.MULTILINE)
-    assert sorted(found) == ["safetensors", "spacy", "spacy-transformers", "srsly", "torch", "transformers"]
+    assert sorted(found) == [
+        "safetensors",
+        "spacy",
+        "spacy-transformers",
+        "srsly",
+        "torch",
+        "transformers",
+    ]
     assert len(runtime_requirements()) == 5
     assert all("<" in line for line in re.findall(r"^Requires-Dist: .+", metadata, re.MULTILINE))
 
@@ -74,7 +81,10 @@ def test_contents(wheel: Path) -> None:
         assert f"en_goback/runtime/{module}.py" in names
     assert any(n.endswith("LICENSE") for n in names)
     assert any(n.endswith("LICENSES_SOURCES") for n in names)
-    assert not any(n.endswith((".pkl", ".pickle", ".pt", ".pth")) for n in names) and b"data.pkl" not in model
+    assert (
+        not any(n.endswith((".pkl", ".pickle", ".pt", ".pth")) for n in names)
+        and b"data.pkl" not in model
+    )
     assert "goback.TransformerModel.v1" in config and "Lora" not in config and "rank" not in config
 
 
@@ -89,7 +99,12 @@ def test_meta_tells_labels_sources_and_licence(installed: Path) -> None:
 
 @pytest.mark.parametrize(
     "imports",
-    ["import en_goback, spacy_goback", "import spacy_goback, en_goback", "import spacy_goback.lora, en_goback", "pass"],
+    [
+        "import en_goback, spacy_goback",
+        "import spacy_goback, en_goback",
+        "import spacy_goback.lora, en_goback",
+        "pass",
+    ],
 )
 def test_library_and_wheel_in_either_order(imports: str, installed: Path) -> None:
     code = f"""
@@ -132,8 +147,8 @@ def test_a_wheel_of_another_version_loads_beside_the_library(
     code = """
 import spacy, en_goback
 spacy.load("en_goback")
-for name in ("goback.TransformerModel.v1", "goback.Tok2VecTransformer.v1", "goback.Tok2VecTransformer.v9"):
-    print(spacy.registry.architectures.get(name).__module__)
+for name in ("TransformerModel.v1", "Tok2VecTransformer.v1", "Tok2VecTransformer.v9"):
+    print(spacy.registry.architectures.get(f"goback.{name}").__module__)
 """
     assert run(code, tmp_path / "site").splitlines() == [
         "spacy_goback.transformer",

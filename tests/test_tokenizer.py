@@ -58,9 +58,7 @@ def test_a_unit_never_sticks_to_its_number(number: int, unit: str) -> None:
 
 
 def test_it_is_registered_and_round_trips(tmp_path: Path) -> None:
-    nlp = spacy.blank(
-        "en", config={"nlp": {"tokenizer": {"@tokenizers": "goback.tokenizer.v1"}}}
-    )
+    nlp = spacy.blank("en", config={"nlp": {"tokenizer": {"@tokenizers": "goback.tokenizer.v1"}}})
     nlp.to_disk(tmp_path)
     text = 'set 8\'-6" deep, 12kV. "x"'
     words = [t.text for t in NLP.make_doc(text)]
