@@ -59,10 +59,17 @@ class EncoderShim(HFShim):
 
     base: dict[str, str]
 
-    def __init__(self, model: HFObjects, mixed_precision: bool, scaler: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        model: HFObjects,
+        mixed_precision: bool,
+        scaler: dict[str, Any],
+        gradient_checkpointing: bool = False,
+    ) -> None:
         # HFShim writes into the dictionary that it is given.
         super().__init__(model, mixed_precision=mixed_precision, grad_scaler_config=dict(scaler))
         self.base = {}
+        self.gradient_checkpointing = gradient_checkpointing
 
     def plain_model(self) -> torch.nn.Module:
         """The encoder without adapters, names as in its own checkpoint."""
@@ -96,6 +103,8 @@ class EncoderShim(HFShim):
         """
         self._hfmodel = objects
         self._model = objects.transformer
+        if self.gradient_checkpointing and objects.transformer is not None:
+            objects.transformer.gradient_checkpointing_enable({"use_reentrant": False})
 
     def predict(self, inputs: ArgsKwargs) -> Any:
         """Run the encoder without gradients; unlike stock it stays in evaluation mode after.
@@ -261,7 +270,8 @@ class TransformerModel(StockTransformerModel):
         super().__init__(name, get_spans, *settings, mixed_precision, dict(grad_scaler_config))
         stock = self.layers[0].shims[0]
         assert isinstance(stock, HFShim)
-        shim = self.shim_class(stock._hfmodel, mixed_precision, grad_scaler_config)
+        checkpointing = bool(attrs.get("gradient_checkpointing"))
+        shim = self.shim_class(stock._hfmodel, mixed_precision, grad_scaler_config, checkpointing)
         self.layers[0].shims[0] = shim
         self.attrs.update(attrs)
         self.attrs["set_transformer"] = set_encoder
@@ -293,9 +303,8 @@ def set_encoder(model: TransformerModel, objects: HFObjects) -> None:
     objects: tokenizer and encoder.
     """
     model.shim.base = describe_base(model.attrs["name"], objects.transformer.config)
-    if model.attrs["gradient_checkpointing"]:
-        objects.transformer.gradient_checkpointing_enable({"use_reentrant": False})
     set_pytorch_transformer(model, objects)
+    model.shim.set_encoder(model.shim._hfmodel)
 
 
 def transformer_model(

@@ -110,6 +110,14 @@ def test_settings_train_and_round_trip(
     assert_same(hidden_states(nlp), hidden_states(spacy.load(tmp_path / "saved")))
 
 
+def test_gradient_checkpointing_stays_on_after_loading(encoder: Path, tmp_path: Path) -> None:
+    nlp = build(encoder, gradient_checkpointing=True)
+    nlp.to_disk(tmp_path / "saved")
+    for pipeline in (nlp, spacy.load(tmp_path / "saved")):
+        assert find_shim(pipeline).plain_model().is_gradient_checkpointing
+    assert not find_shim(build(encoder)).plain_model().is_gradient_checkpointing
+
+
 def test_layers_to_transform_limits_the_adapter(encoder: Path) -> None:
     names = tensors(build(encoder, layers_to_transform=[1]), trainable=True)
     assert names and all(".layer.1." in name for name in names)
