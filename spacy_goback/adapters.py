@@ -18,7 +18,8 @@ from spacy_transformers.layers.transformer_model import set_pytorch_transformer
 from thinc.api import Model
 
 from .base import SOURCE_KEY, describe_base, weight_file
-from .lora import LoraShim, LoraTransformerModel, adapter_state, load_adapter_state, lora_config
+from .lora import LoraTransformerModel, lora_config
+from .lora_shim import LoraShim, adapter_state, load_adapter_state
 from .tensors import CheckpointError, read_header
 from .transformer import TransformerModel, replace_listener_cfg
 

@@ -18,7 +18,15 @@ from .adapters import PLAIN, lora_models, merge_adapter
 from .base import SOURCE_KEY
 
 # Modules that the packaged pipeline needs; they import nothing of ours but each other.
-RUNTIME_MODULES = ("base", "registration", "tensors", "tokenizer", "transformer")
+RUNTIME_MODULES = (
+    "base",
+    "registration",
+    "shim",
+    "tensors",
+    "tokenizer",
+    "transformer",
+    "workers",
+)
 RUNTIME_REQUIREMENTS = ("spacy-transformers", "transformers", "torch", "safetensors", "srsly")
 CORPUS = {
     "name": "spacy-goback annotations (synthetic: written and annotated by language models)",

@@ -17,7 +17,8 @@ from transformers import DistilBertConfig, DistilBertModel
 
 import spacy_goback
 from spacy_goback.adapters import find_shim
-from spacy_goback.lora import count_parameters, lora_config, wrap
+from spacy_goback.lora import count_parameters, lora_config
+from spacy_goback.lora_shim import wrap
 from spacy_goback.tensors import CheckpointError, pack
 
 

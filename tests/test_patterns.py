@@ -60,3 +60,29 @@ def test_the_files_are_what_the_functions_give() -> None:
 def test_a_folder_without_patterns_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no pattern files"):
         read_patterns(tmp_path)
+
+
+def test_where_ruler_and_model_meet_the_longer_span_stands() -> None:
+    config = spacy.util.load_config(ASSETS.parent.parent / "configs" / "lora.cfg")
+    settings = dict(config["components"]["entity_ruler"])
+    nlp = spacy.blank("en")
+    nlp.tokenizer = make_tokenizer(nlp)
+    ruler = nlp.add_pipe(settings.pop("factory"), config=settings)
+    ruler.add_patterns(read_patterns(ASSETS))
+    doc = nlp.make_doc("the pole, G.O. 95 Rule 37 and Rule 22 of the tariff, Note 7")
+    words = [
+        ("pole", "EQUIPMENT"),
+        ("G.O. 95", "SECTION"),
+        ("Rule 22 of the tariff", "SPECIFICATION"),
+    ]
+    spans = [
+        doc.char_span(doc.text.index(text), doc.text.index(text) + len(text), label=label)
+        for text, label in [*words, ("Note 7", "TEST")]
+    ]
+    doc.set_ents(spans)
+    assert [(e.text, e.label_) for e in ruler(doc).ents] == [
+        ("pole", "EQUIPMENT"),
+        ("G.O. 95 Rule 37", "STANDARD"),
+        ("Rule 22 of the tariff", "SPECIFICATION"),
+        ("Note 7", "TEST"),
+    ]

@@ -12,7 +12,6 @@ SCRIPT = """
 import multiprocessing, sys, warnings
 import numpy as np
 import spacy
-from spacy_goback.transformer import EncoderShim
 
 warnings.simplefilter("error")
 method, path, order = sys.argv[1:4]
