@@ -28,6 +28,7 @@ CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 STOCK = "spacy-transformers.TransformerModel.v3"
 PLAIN = "goback.TransformerModel.v1"
+OWN_TOKENIZER = "goback.tokenizer.v1"
 LORA_ONLY = (
     "rank",
     "alpha",
@@ -211,6 +212,10 @@ def merge_adapter(nlp: Language, *, architecture: str = STOCK) -> Language:
         else:
             parent.layers[parent.layers.index(model)] = merged
         _rewrite_architecture(nlp.get_pipe_config(name), architecture)
+    tokenizer = nlp.config["nlp"]["tokenizer"]
+    if architecture == STOCK and tokenizer == {"@tokenizers": OWN_TOKENIZER}:
+        # spaCy's own tokenizer reads the rules that ours has saved.
+        nlp.config["nlp"]["tokenizer"] = {"@tokenizers": "spacy.Tokenizer.v1"}
     return nlp
 
 

@@ -28,6 +28,7 @@ body { font: 16px/1.6 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 h1 { font-size: 1.4rem } h2 { font-size: .8rem; color: #555; margin: 1.2rem 0 0; font-weight: 600 }
 .entities { line-height: 2.2; border-bottom: 1px solid #e5e5e5; padding-bottom: .6rem }
 .lead { color: #555 }
+mark.entity { -webkit-box-decoration-break: clone; box-decoration-break: clone }
 """
 
 

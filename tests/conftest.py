@@ -134,10 +134,13 @@ def examples(nlp: Language) -> list[Example]:
 
 
 def build(
-    encoder: Path, architecture: str = "goback.LoraTransformerModel.v1", **model: Any
+    encoder: Path,
+    architecture: str = "goback.LoraTransformerModel.v1",
+    tokenizer: str = "spacy.Tokenizer.v1",
+    **model: Any,
 ) -> Language:
     """An initialized pipeline: transformer and ner on a tiny encoder."""
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("en", config={"nlp": {"tokenizer": {"@tokenizers": tokenizer}}})
     nlp.add_pipe("transformer", config=pipeline_config(encoder, architecture, **model))
     nlp.add_pipe("ner", config=NER)
     spacy.util.fix_random_seed(0)

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,6 +175,37 @@ def test_merged_pipelines_agree(
     if not inside_component:
         for a, b in zip(states, hidden_states(loaded), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_merged_pipeline_needs_neither_peft_nor_the_library(
+    encoder: Path, tmp_path: Path
+) -> None:
+    nlp = build(encoder, tokenizer="goback.tokenizer.v1")
+    train(nlp, steps=20)
+    texts = [*TEXTS, "8'-6\" pole, 12kV."]
+    expected = [[(t.text, t.ent_type_) for t in doc] for doc in nlp.pipe(texts)]
+    spacy_goback.merge_adapter(nlp).to_disk(tmp_path / "merged")
+    srsly.write_json(tmp_path / "texts.json", texts)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_US, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert [[tuple(token) for token in doc] for doc in srsly.json_loads(done.stdout)] == expected
+
+
+WITHOUT_US = """
+import sys, catalogue
+points = catalogue.AVAILABLE_ENTRY_POINTS
+class Others:
+    def select(self, group):
+        return [p for p in points.select(group=group) if not p.value.startswith("spacy_goback")]
+catalogue.AVAILABLE_ENTRY_POINTS = Others()
+sys.modules["spacy_goback"] = sys.modules["peft"] = None  # cannot be imported
+import spacy, srsly
+nlp = spacy.load(sys.argv[1] + "/merged")
+texts = srsly.read_json(sys.argv[1] + "/texts.json")
+print(srsly.json_dumps([[(t.text, t.ent_type_) for t in doc] for doc in nlp.pipe(texts)]))
+"""
 
 
 def test_a_merged_pipeline_can_train_on(trained: Language) -> None:

@@ -130,3 +130,18 @@ def test_the_wheel_alone_in_a_new_environment(finished: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     # The model knows nothing after eight steps; the ruler does.
     assert "('G.O. 95', 'STANDARD')" in done.stdout
+
+
+def test_the_readme_holds_the_projects_documentation(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "README.md", tmp_path)
+    shutil.copy(ROOT / "project.yml", tmp_path)
+    command = [sys.executable, "-m", "weasel", "document", ".", "--output", "README.md"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert section(tmp_path / "README.md") == section(ROOT / "README.md")
+
+
+def section(readme: Path) -> str:
+    start, end = (f"<!-- WEASEL: AUTO-GENERATED DOCS {word}" for word in ("START", "END"))
+    # Links to local files are written only where these are there.
+    text = readme.read_text("utf8").partition(start)[2].partition(end)[0]
+    return re.sub(r"\[(`[^`]+`)\]\(assets[^)]*\)", r"\1", text)
