@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 
 run: $(VENV)/installed
 	$(BIN)/python -m spacy project run all
-	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps packages/en_goback-*/dist/*.whl
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps packages/en_goback-$$($(BIN)/goback version)/dist/*.whl
 	$(BIN)/goback entities assets/samples/audit.txt --html metrics/sample.html
 
 test: $(VENV)/installed

@@ -24,10 +24,13 @@ def main(
     recipes: Annotated[list[str] | None, typer.Argument(help="Names of configs/*.cfg")] = None,
     encoder: str = "assets/encoder",
     seed: int = 0,
+    gpu_id: int = -1,
     output: Path = Path("metrics/baselines.md"),
 ) -> None:
     """Train the recipes one after another and compare them on the development set."""
-    rows = [measure(recipe, encoder, seed) for recipe in recipes or ["tok2vec", "lora", "full"]]
+    rows = [
+        measure(recipe, encoder, seed, gpu_id) for recipe in recipes or ["tok2vec", "lora", "full"]
+    ]
     labels = sorted({label for row in rows for label in row["scores"]} - {"all"})
     text = table(rows, ["all", *labels])
     write_text(output, f"# Recipes on the development set, seed {seed}\n\n{text}\n")
@@ -36,11 +39,11 @@ def main(
     Console().print(Markdown(text))
 
 
-def measure(recipe: str, encoder: str, seed: int) -> dict[str, Any]:
+def measure(recipe: str, encoder: str, seed: int, gpu_id: int) -> dict[str, Any]:
     """Train one recipe in a process of its own and score its best checkpoint."""
     folder = Path("training", "baselines", recipe)
     command = [sys.executable, "-m", "spacy", "train", f"configs/{recipe}.cfg"]
-    command += ["--output", str(folder), "--system.seed", str(seed)]
+    command += ["--output", str(folder), "--system.seed", str(seed), "--gpu-id", str(gpu_id)]
     if recipe != "tok2vec":
         command += ["--paths.encoder", encoder]
     start = time.perf_counter()

@@ -27,8 +27,9 @@ def main(files: list[Path], output: Path | None = None) -> None:
     nlp = spacy.blank("en")
     nlp.tokenizer = make_tokenizer(nlp)
     try:
-        splits = {file.stem: read_jsonl(file) for file in files}
-    except (AnnotationError, OSError) as error:
+        one_folder = len({file.stem for file in files}) == len(files)
+        splits = {file.stem if one_folder else str(file): read_jsonl(file) for file in files}
+    except AnnotationError as error:
         fail(error)
     found = [p for records in splits.values() for r in records for p in problems(r, nlp)]
     found += split_problems(splits)

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
         export_adapter,
         list_adapters,
         load_adapter,
-        merge_adapter,
         set_adapter,
     )
+    from .merging import merge_adapter
     from .tensors import CheckpointError
 
 __version__ = version("spacy-goback")
@@ -26,7 +26,7 @@ _HOMES = {
     "export_adapter": "adapters",
     "list_adapters": "adapters",
     "load_adapter": "adapters",
-    "merge_adapter": "adapters",
+    "merge_adapter": "merging",
     "set_adapter": "adapters",
 }
 __all__ = [

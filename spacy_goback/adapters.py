@@ -2,7 +2,6 @@
 
 import copy
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,25 +9,18 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftConfig
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from spacy.language import Language
-from spacy_transformers.data_classes import HFObjects
-from spacy_transformers.layers import TransformerModel as StockTransformerModel
-from spacy_transformers.layers.transformer_model import set_pytorch_transformer
 from thinc.api import Model
 
 from .base import SOURCE_KEY, describe_base, weight_file
 from .lora import LoraTransformerModel, lora_config
 from .lora_shim import LoraShim, adapter_state, load_adapter_state
-from .tensors import CheckpointError, read_header
-from .transformer import TransformerModel, replace_listener_cfg
+from .tensors import CheckpointError, read_header, unpack
 
 BASE_HEADER = "goback_base"
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
-STOCK = "spacy-transformers.TransformerModel.v3"
-PLAIN = "goback.TransformerModel.v1"
-OWN_TOKENIZER = "goback.tokenizer.v1"
 LORA_ONLY = (
     "rank",
     "alpha",
@@ -40,7 +32,9 @@ LORA_ONLY = (
 )
 
 
-def lora_models(nlp: Language) -> Iterator[tuple[str, Model[Any, Any] | None, Model[Any, Any]]]:
+def lora_models(
+    nlp: Language,
+) -> Iterator[tuple[str, Model[Any, Any] | None, LoraTransformerModel]]:
     """Every LoRA encoder of a pipeline: component, the layer above it (if any), the model.
 
     nlp: the pipeline.
@@ -56,7 +50,7 @@ def lora_models(nlp: Language) -> Iterator[tuple[str, Model[Any, Any] | None, Mo
                         yield name, parent, layer
 
 
-def find_shim(nlp: Language, component: str | None = None) -> LoraShim:
+def find_model(nlp: Language, component: str | None = None) -> LoraTransformerModel:
     """The LoRA encoder of a pipeline.
 
     nlp: the pipeline.
@@ -69,7 +63,15 @@ def find_shim(nlp: Language, component: str | None = None) -> LoraShim:
         raise ValueError(f"There is no goback.LoraTransformerModel.v1 in {where}.")
     if len(found) > 1:
         raise ValueError(f"Several components have a LoRA encoder, name one of {sorted(found)}.")
-    shim = next(iter(found.values())).layers[0].shims[0]
+    return next(iter(found.values()))
+
+
+def find_shim(nlp: Language, component: str | None = None) -> LoraShim:
+    """The shim that holds a pipeline's encoder and its adapters.
+
+    nlp, component: as in `find_model`.
+    """
+    shim = find_model(nlp, component).shim
     assert isinstance(shim, LoraShim)
     return shim
 
@@ -77,7 +79,7 @@ def find_shim(nlp: Language, component: str | None = None) -> LoraShim:
 def list_adapters(nlp: Language, *, component: str | None = None) -> tuple[str, ...]:
     """Names of the adapters on a pipeline's encoder, the active one first.
 
-    nlp, component: as in `find_shim`.
+    nlp, component: as in `find_model`.
     """
     model = find_shim(nlp, component).peft_model
     active = str(model.active_adapter)
@@ -87,7 +89,7 @@ def list_adapters(nlp: Language, *, component: str | None = None) -> tuple[str, 
 def set_adapter(nlp: Language, name: str, *, component: str | None = None) -> None:
     """Make another adapter the active one: the one that predicts, and the only one that trains.
 
-    nlp, component: as in `find_shim`.
+    nlp, component: as in `find_model`.
     name: its name.
     Raises ValueError where no adapter has that name.
     """
@@ -99,7 +101,7 @@ def set_adapter(nlp: Language, name: str, *, component: str | None = None) -> No
 def add_adapter(nlp: Language, name: str, *, component: str | None = None, **settings: Any) -> None:
     """Put a fresh adapter beside the others and make it active, to train it next.
 
-    nlp, component: as in `find_shim`.
+    nlp, component: as in `find_model`.
     name: its name, not in use yet.
     settings: rank, alpha and the like, where they differ from the pipeline's configuration.
     Raises ValueError where the name is taken or a setting is unknown.
@@ -109,8 +111,8 @@ def add_adapter(nlp: Language, name: str, *, component: str | None = None, **set
     unknown = settings.keys() - set(LORA_ONLY)
     if unknown:
         raise ValueError(f"Unknown LoRA settings {sorted(unknown)}: there are {LORA_ONLY}.")
-    model = next(m for c, _, m in lora_models(nlp) if component in (None, c))
-    shim.add_adapter(name, lora_config(shim.plain_model(), model.attrs["lora"] | settings))
+    lora = find_model(nlp, component).attrs["lora"] | settings
+    shim.add_adapter(name, lora_config(shim.plain_model(), lora))
     shim.activate(name)
 
 
@@ -119,8 +121,8 @@ def export_adapter(
 ) -> Path:
     """Write an adapter as a directory in PEFT's own format.
 
-    nlp, component: as in `find_shim`.
-    path: the directory; an adapter that is there already is replaced, anything else is not.
+    nlp, component: as in `find_model`.
+    path: the directory: new, empty, or that of an adapter, whose two files are replaced.
     name: which adapter; by default the active one.
     Raises ValueError for an unknown adapter, FileExistsError for a path with other contents.
     """
@@ -132,18 +134,17 @@ def export_adapter(
     if target.exists() and not (target.is_dir() and _is_adapter_or_empty(target)):
         raise FileExistsError(f"{target} exists and is no adapter: choose another path.")
     config = copy.copy(model.peft_config[name])
-    config.base_model_name_or_path = shim.base.get("name")
+    config.base_model_name_or_path = find_model(nlp, component).attrs["name"]
     config.inference_mode = True
     header = {"format": "pt", BASE_HEADER: json.dumps(shim.base, sort_keys=True)}
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        new = Path(folder, "adapter")
-        config.save_pretrained(str(new))
+        config.save_pretrained(folder)
         state = {k: v.contiguous().cpu() for k, v in adapter_state(model, name).items()}
-        save_file(state, new / WEIGHTS_FILE, metadata=header)
-        if target.exists():
-            shutil.rmtree(target)
-        new.rename(target)
+        save_file(state, Path(folder, WEIGHTS_FILE), metadata=header)
+        for file in (WEIGHTS_FILE, CONFIG_FILE):
+            Path(folder, file).chmod(0o644)
+            Path(folder, file).replace(target / file)
     return target
 
 
@@ -159,7 +160,7 @@ def load_adapter(
 
     The encoder part of an adapter that was trained under a task head is taken, the head is not.
 
-    nlp, component: as in `find_shim`.
+    nlp, component: as in `find_model`.
     path: a directory with adapter_config.json and adapter_model.safetensors.
     name: its name in the pipeline; by default that of the directory.
     check_base: compare the name and hash of the base it was trained on with this encoder's.
@@ -168,21 +169,19 @@ def load_adapter(
     """
     shim = find_shim(nlp, component)
     folder = Path(path)
-    name = name or folder.resolve().name.replace(".", "_")
+    name = name or folder.resolve().name
     _require_new(shim, name)
-    config = _read_config(folder)
-    weights = folder / WEIGHTS_FILE
+    config, state, header = _read(folder)
     if check_base:
-        header = json.loads(read_header(weights.read_bytes()).get(BASE_HEADER, "{}"))
         _check_base(shim, header or _named_base(config), folder)
-    prefix = getattr(shim.plain_model(), "base_model_prefix", "")
-    state = _encoder_part(load_file(weights), prefix)
+    _require_plain(config, folder)
     config.modules_to_save = config.task_type = config.auto_mapping = None
-    config.inference_mode = False
+    config.inference_mode, config.init_lora_weights = False, True
+    prefix = getattr(shim.plain_model(), "base_model_prefix", "")
     try:
         shim.add_adapter(name, config)
-        load_adapter_state(shim.peft_model, name, state)
-    except ValueError as error:
+        load_adapter_state(shim.peft_model, name, _encoder_part(state, prefix))
+    except (ValueError, KeyError, RuntimeError) as error:
         if name in shim.peft_model.peft_config:
             shim.peft_model.delete_adapter(name)
         raise CheckpointError(f"{folder}: {error}") from error
@@ -190,79 +189,39 @@ def load_adapter(
     return name
 
 
-def merge_adapter(nlp: Language, *, architecture: str = STOCK) -> Language:
-    """Fold the active adapter into the weights, in place, and leave an ordinary encoder.
-
-    nlp: the pipeline; every LoRA encoder in it is merged.
-    architecture: spacy-transformers.TransformerModel.v3, which loads where neither PEFT nor this
-        library is installed, or goback.TransformerModel.v1, which is saved with safetensors.
-    Returns the same pipeline.
-    Raises ValueError where there is no LoRA encoder, or for another architecture.
-    """
-    if architecture not in (STOCK, PLAIN):
-        raise ValueError(f"Cannot merge into {architecture!r}: choose {STOCK!r} or {PLAIN!r}.")
-    found = list(lora_models(nlp))
-    if not found:
-        raise ValueError("There is no goback.LoraTransformerModel.v1 in this pipeline.")
-    for name, parent, model in found:
-        assert isinstance(model, LoraTransformerModel)
-        merged = _merged_model(model, architecture)
-        if parent is None:
-            nlp.get_pipe(name).model = merged  # type: ignore[attr-defined]
-        else:
-            parent.layers[parent.layers.index(model)] = merged
-        _rewrite_architecture(nlp.get_pipe_config(name), architecture)
-    tokenizer = nlp.config["nlp"]["tokenizer"]
-    if architecture == STOCK and tokenizer == {"@tokenizers": OWN_TOKENIZER}:
-        # spaCy's own tokenizer reads the rules that ours has saved.
-        nlp.config["nlp"]["tokenizer"] = {"@tokenizers": "spacy.Tokenizer.v1"}
-    return nlp
-
-
-def _merged_model(model: LoraTransformerModel, architecture: str) -> StockTransformerModel:
-    shim = model.shim
-    assert isinstance(shim, LoraShim)
-    encoder = shim.peft_model.merge_and_unload(safe_merge=True)
-    encoder.requires_grad_(True)
-    old = shim._hfmodel
-    objects = HFObjects(old.tokenizer, encoder, old.vocab_file_contents, {}, {})
-    settings: Any = model.attrs["name"], model.attrs["get_spans"], {}, {}, shim._mixed_precision, {}
-    if architecture == STOCK:
-        merged = StockTransformerModel(*settings)
-    else:
-        checkpointing = model.attrs["gradient_checkpointing"]
-        merged = TransformerModel(*settings, gradient_checkpointing=checkpointing)
-        merged.shim.base = shim.base
-    set_pytorch_transformer(merged, objects)
-    return merged
-
-
-def _rewrite_architecture(config: dict[str, Any], architecture: str) -> None:
-    for value in config.values():
-        if isinstance(value, dict):
-            _rewrite_architecture(value, architecture)
-    own = config.get("@architectures", "")
-    if own.startswith("goback.Lora"):
-        is_tok2vec = "Tok2Vec" in own
-        plain = {k: v for k, v in config.items() if k not in LORA_ONLY}
-        if architecture == STOCK:
-            plain.pop("gradient_checkpointing", None)
-        plain["@architectures"] = architecture
-        config.clear()
-        config.update(replace_listener_cfg(plain, {}) if is_tok2vec else plain)
-
-
-def _read_config(folder: Path) -> LoraConfig:
-    if not (folder / CONFIG_FILE).is_file():
-        raise CheckpointError(f"{folder} holds no {CONFIG_FILE}: it is no PEFT adapter.")
-    if not (folder / WEIGHTS_FILE).is_file():
-        raise CheckpointError(
-            f"{folder} holds no {WEIGHTS_FILE}: save the adapter with safe_serialization=True."
-        )
-    config = PeftConfig.from_pretrained(str(folder))
+def _read(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor], dict[str, str]]:
+    for file, advice in (
+        (CONFIG_FILE, "it is no PEFT adapter"),
+        (WEIGHTS_FILE, "save the adapter with safe_serialization=True"),
+    ):
+        if not (folder / file).is_file():
+            raise CheckpointError(f"{folder} holds no {file}: {advice}.")
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+        data = (folder / WEIGHTS_FILE).read_bytes()
+        state, _ = unpack(data)
+        header = json.loads(read_header(data).get(BASE_HEADER, "{}"))
+    except (OSError, TypeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder} cannot be read as a PEFT adapter: {error}") from error
     if not isinstance(config, LoraConfig):
         raise CheckpointError(f"{folder} is an adapter of type {config.peft_type}, not LoRA.")
-    return config
+    return config, state, header
+
+
+def _require_plain(config: LoraConfig, folder: Path) -> None:
+    changes = {
+        f"bias={config.bias!r}": config.bias != "none",
+        "trainable_token_indices": bool(getattr(config, "trainable_token_indices", None)),
+        f"init_lora_weights={config.init_lora_weights!r}": str(config.init_lora_weights)
+        .lower()
+        .startswith(("pissa", "olora", "corda", "loftq")),
+    }
+    for setting, used in changes.items():
+        if used:
+            raise CheckpointError(
+                f"{folder} was trained with {setting}, which changes the base that other adapters "
+                "share: train it without."
+            )
 
 
 def _named_base(config: LoraConfig) -> dict[str, str]:
@@ -313,3 +272,10 @@ def _require(known: dict[str, Any], name: str) -> None:
 def _require_new(shim: LoraShim, name: str) -> None:
     if name in shim.peft_model.peft_config:
         raise ValueError(f"There is an adapter {name!r} already: give the new one another name.")
+    # PEFT makes the name a part of the tensors' names and takes those apart again.
+    parts = {part for key in shim.peft_model.state_dict() for part in key.split(".")}
+    if "." in name or name in parts or hasattr(torch.nn.ModuleDict, name):
+        raise ValueError(
+            f"An adapter cannot be called {name!r}, which is part of a tensor's name or holds a "
+            "dot: give it another name."
+        )

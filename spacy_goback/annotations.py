@@ -68,24 +68,55 @@ def record_from_json(value: Any, where: str) -> Record:
     """
     if not isinstance(value, dict) or not isinstance(value.get("text"), str):
         raise AnnotationError(f'{where}: no JSON object with a "text".')
-    spans = value.get("spans") or value.get("ents") or value.get("entities") or []
+    kinds = (value.get(key) for key in ("spans", "ents", "entities"))
+    spans: list[Any] = next((spans for spans in kinds if isinstance(spans, list) and spans), [])
     try:
         entities = [_entity(span) for span in spans]
     except (TypeError, KeyError, ValueError):
         raise AnnotationError(
             f"{where}: a span needs start, end and label, all given as in Prodigy or spaCy."
         ) from None
-    hashes = {key: value[key] for key in ("_input_hash", "_task_hash") if key in value}
-    answer = value.get("answer", "accept")
     meta = value.get("meta") or {}
-    return Record(value["text"], sorted(entities), answer, meta, hashes, where)
+    answer = value.get("answer", "accept")
+    if not isinstance(meta, dict):
+        raise AnnotationError(f'{where}: "meta" is no JSON object.')
+    if answer not in ANSWERS:
+        raise AnnotationError(f"{where}: answer {answer!r} is none of {', '.join(ANSWERS)}.")
+    hashes = {key: value[key] for key in ("_input_hash", "_task_hash") if key in value}
+    record = Record(value["text"], sorted(entities), answer, meta, hashes, where)
+    _require_agreement(record, value.get("tokens"), spans)
+    return record
 
 
 def _entity(span: Any) -> Entity:
-    if isinstance(span, dict):
-        return Entity(int(span["start"]), int(span["end"]), str(span["label"]))
-    start, end, label = span
-    return Entity(int(start), int(end), str(label))
+    start, end, label = (
+        (span["start"], span["end"], span["label"]) if isinstance(span, dict) else span
+    )
+    if not isinstance(label, str):
+        raise TypeError
+    return Entity(int(start), int(end), label)
+
+
+def _require_agreement(record: Record, tokens: Any, spans: list[Any]) -> None:
+    """Tokens are not used, but where they contradict the characters one of them is wrong."""
+    places = {}
+    for token in tokens if isinstance(tokens, list) else ():
+        if "text" in token and record.text[token["start"] : token["end"]] != token["text"]:
+            raise AnnotationError(
+                f"{record.where}: token {token['text']!r} is not at {token['start']}-"
+                f"{token['end']} of the text."
+            )
+        places[token["id"]] = token
+    for span in spans:
+        if places and isinstance(span, dict) and "token_start" in span:
+            first, last = places.get(span["token_start"]), places.get(span["token_end"])
+            if not (
+                first and last and (first["start"], last["end"]) == (span["start"], span["end"])
+            ):
+                raise AnnotationError(
+                    f"{record.where}: span {span['start']}-{span['end']} {span['label']} is not "
+                    f"that of its tokens {span['token_start']}-{span['token_end']}."
+                )
 
 
 def read_jsonl(path: Path) -> list[Record]:
@@ -95,7 +126,13 @@ def read_jsonl(path: Path) -> list[Record]:
     Raises AnnotationError with file and line where a line is no record.
     """
     records = []
-    for number, line in enumerate(path.read_text("utf8").splitlines(), 1):
+    try:
+        lines = path.read_text("utf8").split("\n")
+    except OSError as error:
+        raise AnnotationError(f"{path}: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path}: no UTF-8 text ({error.reason}).") from None
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
@@ -114,8 +151,6 @@ def problems(record: Record, nlp: Language, labels: Iterable[str] = LABELS) -> I
     nlp: gives the tokenizer that must be able to express the spans.
     labels: the labels that are known.
     """
-    if record.answer not in ANSWERS:
-        yield f"{record.where}: answer {record.answer!r} is none of {', '.join(ANSWERS)}."
     if not record.text.strip():
         yield f"{record.where}: the text is empty."
     doc = nlp.make_doc(record.text)
@@ -143,15 +178,15 @@ def split_problems(splits: dict[str, list[Record]]) -> Iterator[str]:
     splits: records by the name of their split.
     """
     homes: dict[str, str] = {}
-    texts: dict[str, Record] = {}
+    texts: dict[str, tuple[str, Record]] = {}
     index: dict[str, list[tuple[str, Record, set[str]]]] = defaultdict(list)
     for split, records in splits.items():
         for record in records:
             home = homes.setdefault(record.document or record.where, split)
             if home != split:
                 yield f"{record.where}: document {record.document!r} is also in {home}."
-            twin = texts.setdefault(_normal(record.text), record)
-            if twin is not record:
+            twin_split, twin = texts.setdefault(_normal(record.text), (split, record))
+            if twin_split != split:
                 yield f"{record.where}: the same text as {twin.where}."
                 continue
             runs = _runs(record.text)

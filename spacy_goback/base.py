@@ -22,13 +22,17 @@ def describe_base(name: str, config: Any) -> dict[str, str]:
 
     name: the name or path that it was loaded from.
     config: its Hugging Face configuration. A converted encoder carries the hash of the file that
-        was downloaded in `goback_source`: folded weights differ between CPUs in the last bit.
+        was downloaded in `goback_source`, since folded weights differ between CPUs in the last
+        bit; it counts as long as the converted file is the one that was written then.
     """
-    source = getattr(config, SOURCE_KEY, None)
-    if source:
-        return {"name": source["name"], "sha256": source["sha256"]}
     file = weight_file(name)
-    return {"name": name} | ({"sha256": sha256_file(file)} if file else {})
+    if file is None:
+        return {"name": name}
+    found = sha256_file(file)
+    source = getattr(config, SOURCE_KEY, None)
+    if source and source["converted"] == found:
+        return {"name": source["name"], "sha256": source["sha256"]}
+    return {"name": name, "sha256": found}
 
 
 def weight_file(name: str) -> Path | None:
@@ -39,14 +43,10 @@ def weight_file(name: str) -> Path | None:
     from transformers.utils import cached_file
 
     for candidate in WEIGHT_FILES:
-        path = cached_file(
-            name,
-            candidate,
-            local_files_only=True,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-            _raise_exceptions_for_gated_repo=False,
-        )
+        try:
+            path = cached_file(name, candidate, local_files_only=True)
+        except (OSError, ValueError):  # not there, or a path that is no name on a hub
+            continue
         if path:
             return Path(path)
     return None

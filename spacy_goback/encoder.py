@@ -81,7 +81,8 @@ def is_current(folder: Path) -> bool:
     config = folder / "config.json"
     if not (config.is_file() and (folder / "model.safetensors").is_file()):
         return False
-    return bool(srsly.read_json(config).get(SOURCE_KEY) == SOURCE)
+    source = srsly.read_json(config).get(SOURCE_KEY, {})
+    return bool({key: source.get(key) for key in SOURCE} == SOURCE)
 
 
 def fetch(folder: Path) -> float:
@@ -164,11 +165,15 @@ def convert(original: Path, folder: Path) -> None:
         n_heads=bert["num_attention_heads"],
         hidden_dim=bert["intermediate_size"],
         activation=bert["hidden_act"],
-        **{SOURCE_KEY: SOURCE},
     )
     model = DistilBertModel(config)
     model.load_state_dict(rename(load_file(original / "model.safetensors")))
     model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    converted = sha256_file(folder / "model.safetensors")
+    settings = srsly.read_json(folder / "config.json")
+    settings[SOURCE_KEY] = {**SOURCE, "converted": converted}
+    srsly.write_json(folder / "config.json", settings)
     length = bert["max_position_embeddings"]
     vocabulary = str(original / "vocab.txt")
     tokenizer: Any = DistilBertTokenizerFast(vocabulary, do_lower_case=True)

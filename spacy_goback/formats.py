@@ -35,7 +35,7 @@ def read(path: Path) -> list[Record]:
         raise AnnotationError(f"{path}: there is no such file.")
     try:
         return reader(path)
-    except UnicodeDecodeError as error:
+    except UnicodeDecodeError as error:  # of the readers that do not say it themselves
         raise AnnotationError(f"{path}: no UTF-8 text ({error.reason}).") from None
 
 
@@ -80,7 +80,9 @@ def _read_json(path: Path) -> list[Record]:
 
 def _read_tagged(path: Path) -> list[Record]:
     text = path.read_text("utf8")
-    convert = iob_to_docs if "|" in text else conll_ner_to_docs
+    # One sentence a line, "word|tag word|tag", or one word a line, "word tag".
+    first = next((line.split() for line in text.splitlines() if line.strip()), [])
+    convert = iob_to_docs if all("|" in word for word in first) else conll_ner_to_docs
     try:
         docs = list(convert(text, no_print=True, n_sents=1))
     except (ValueError, KeyError, IndexError) as error:

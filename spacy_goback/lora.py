@@ -12,19 +12,22 @@ from thinc.api import Model
 from thinc.types import Floats2d, Ragged
 from wasabi import msg
 
-from .lora_shim import LoraShim
+from .lora_shim import LoraShim, wrap
 from .transformer import Spanner, TransformerModel, as_tok2vec, set_encoder
 
 DEFAULT_ADAPTER = "default"
-# Families that PEFT's own table leaves out.
 TARGETS = {
     **TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING,
-    "distilbert": ["q_lin", "v_lin"],
-    "albert": ["query", "value"],
-    "camembert": ["query", "value"],
-    "mpnet": ["q", "v"],
-    "modernbert": ["Wqkv"],
+    "distilbert": ["q_lin", "v_lin"],  # PEFT's own table leaves it out
 }
+# What query and value projections are called in families that no table knows.
+USUAL_TARGETS = (
+    ("query", "value"),
+    ("q_lin", "v_lin"),
+    ("q_proj", "v_proj"),
+    ("q", "v"),
+    ("Wqkv",),
+)
 
 
 def default_targets(encoder: torch.nn.Module) -> list[str] | str:
@@ -42,6 +45,9 @@ def default_targets(encoder: torch.nn.Module) -> list[str] | str:
         for name, module in encoder.named_modules()
         if isinstance(module, torch.nn.Linear)
     }
+    for pair in USUAL_TARGETS:
+        if names.issuperset(pair):
+            return list(pair)
     raise ValueError(
         f"No default target_modules for encoders of type {family!r}: set them to some of "
         f"{sorted(names)}."
@@ -94,11 +100,11 @@ def set_lora_encoder(model: LoraTransformerModel, objects: HFObjects) -> None:
     model: the model, still empty.
     objects: tokenizer and encoder.
     """
+    # Wrapped before the model takes it over: a wrong setting must leave no bare encoder behind.
+    config = lora_config(objects.transformer, model.attrs["lora"])
+    objects.transformer = wrap(objects.transformer, config, DEFAULT_ADAPTER)
     set_encoder(model, objects)
-    shim = model.shim
-    assert isinstance(shim, LoraShim)
-    shim.add_adapter(DEFAULT_ADAPTER, lora_config(objects.transformer, model.attrs["lora"]))
-    trainable, frozen = count_parameters(shim.peft_model)
+    trainable, frozen = count_parameters(objects.transformer)
     msg.info(f"LoRA: {trainable:,} trainable of {frozen:,} + {trainable:,} parameters")
 
 

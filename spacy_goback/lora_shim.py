@@ -1,6 +1,7 @@
 """An encoder shim that carries LoRA adapters, and their tensors in and out of it."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -68,11 +69,13 @@ class LoraShim(EncoderShim):
     def adapters_from_message(self, message: dict[str, Any]) -> None:
         """Wrap the loaded encoder again and load every adapter, strictly.
 
-        message: what `adapters_to_message` gave; empty leaves the encoder plain.
-        Raises CheckpointError where an adapter's tensors do not fit.
+        message: what `adapters_to_message` gave.
+        Raises CheckpointError where there is no adapter, or one whose tensors do not fit.
         """
         if not message:
-            return
+            raise CheckpointError(
+                "This checkpoint holds no LoRA adapter: load it with goback.TransformerModel.v1."
+            )
         for name, config in message["configs"].items():
             self.add_adapter(name, config_from_json(config))
             load_adapter_state(self.peft_model, name, unpack(message["weights"][name])[0])
@@ -122,7 +125,8 @@ def config_from_json(text: str) -> LoraConfig:
     """
     known = LoraConfig.__dataclass_fields__
     values = {k: v for k, v in json.loads(text).items() if k in known and v is not None}
-    return LoraConfig(**(values | {"inference_mode": False}))
+    # The weights are loaded next: no initialization that would touch the base.
+    return LoraConfig(**(values | {"inference_mode": False, "init_lora_weights": True}))
 
 
 def adapter_state(model: PeftModel, name: str) -> dict[str, torch.Tensor]:
@@ -131,10 +135,18 @@ def adapter_state(model: PeftModel, name: str) -> dict[str, torch.Tensor]:
     model: the wrapped encoder.
     name: the adapter.
     """
+    # PEFT tells adapters apart by substrings: it is shown no tensors but this adapter's.
+    own = {key: value for key, value in model.state_dict().items() if _belongs(key, name)}
     state: dict[str, torch.Tensor] = get_peft_model_state_dict(
-        model, adapter_name=name, save_embedding_layers=False
+        model, state_dict=own, adapter_name=name, save_embedding_layers=False
     )
     return state
+
+
+def _belongs(key: str, name: str) -> bool:
+    parts = key.split(".")
+    pairs = pairwise(parts)
+    return any(part.startswith("lora_") and owner == name for part, owner in pairs)
 
 
 def load_adapter_state(model: PeftModel, name: str, state: dict[str, torch.Tensor]) -> None:

@@ -13,9 +13,12 @@ import srsly
 from spacy.cli.package import TEMPLATE_INIT
 from spacy.language import Language
 from spacy.util import get_minor_version_range
+from thinc.api import Model
 
-from .adapters import PLAIN, lora_models, merge_adapter
+from .adapters import lora_models
 from .base import SOURCE_KEY
+from .merging import PLAIN, merge_adapter
+from .transformer import TransformerModel
 
 # Modules that the packaged pipeline needs; they import nothing of ours but each other.
 RUNTIME_MODULES = (
@@ -126,11 +129,14 @@ def build_wheel(
 
 def _encoder_sources(nlp: Language) -> list[dict[str, str]]:
     found = []
-    for _, _, model in lora_models(nlp):
-        config = model.layers[0].shims[0].plain_model().config  # type: ignore[attr-defined]
-        source = getattr(config, SOURCE_KEY, None)
-        if source:
-            found.append({"name": source["name"], "license": source["license"]})
+    for _, component in nlp.components:
+        model = getattr(component, "model", None)
+        for node in model.walk() if isinstance(model, Model) else ():
+            if isinstance(node, TransformerModel):
+                config = node.shim.plain_model().config
+                source = getattr(config, SOURCE_KEY, None) or node.shim.base
+                license = source.get("license", "see the encoder's own licence")
+                found.append({"name": source["name"], "license": license})
     return found
 
 

@@ -12,6 +12,7 @@ import torch
 from spacy_transformers.data_classes import HFObjects
 from spacy_transformers.layers.hf_shim import HFShim
 from thinc.api import get_torch_default_device, xp2torch
+from thinc.shims import Shim
 from thinc.types import ArgsKwargs
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -34,8 +35,10 @@ class EncoderShim(HFShim):
         scaler: dict[str, Any],
         gradient_checkpointing: bool = False,
     ) -> None:
+        # A pipeline trained in half precision on a GPU is used on CPUs too, which have none.
+        mixed = mixed_precision and get_torch_default_device().type == "cuda"
         # HFShim writes into the dictionary that it is given.
-        super().__init__(model, mixed_precision=mixed_precision, grad_scaler_config=dict(scaler))
+        super().__init__(model, mixed_precision=mixed, grad_scaler_config=dict(scaler))
         self.base = {}
         self.gradient_checkpointing = gradient_checkpointing
 
@@ -83,8 +86,7 @@ class EncoderShim(HFShim):
         # Flipping back to training mode, as stock does, races with other threads of a service.
         if self._model.training:
             self._model.eval()
-        mixed = self._mixed_precision and self.device.type == "cuda"
-        with torch.no_grad(), torch.autocast("cuda", enabled=mixed):
+        with torch.no_grad(), torch.autocast("cuda", enabled=self._mixed_precision):
             return self._model(*inputs.args, **inputs.kwargs)
 
     @contextlib.contextmanager
@@ -149,18 +151,26 @@ class EncoderShim(HFShim):
                 f"{FORMAT_VERSION}: install the release of spacy-goback that wrote it, or a later "
                 "one."
             )
+        before = self.__dict__.copy()
+        try:
+            self._restore(message)
+        except CheckpointError:
+            self.__dict__.update(before)  # a refused checkpoint leaves what was there
+            raise
+        return self
+
+    def _restore(self, message: dict[str, Any]) -> None:
         self.base = message["base"]
         if message["config"] is None:
             empty = message["tokenizer_config"], message["transformer_config"]
             self.set_encoder(HFObjects(None, None, None, *empty))
-            return self
+            return
         tokenizer, vocabulary = _load_tokenizer(message)
         encoder = _build_encoder(message)
         self.set_encoder(HFObjects(tokenizer, encoder, vocabulary, {}, {}))
         self.adapters_from_message(message["adapters"])
         self._model.to(get_torch_default_device())
         self._model.eval()
-        return self
 
     def __getstate__(self) -> dict[str, Any]:
         state = {k: v for k, v in self.__dict__.items() if k not in ("_model", "_hfmodel")}
@@ -170,17 +180,17 @@ class EncoderShim(HFShim):
         payload = state.pop("payload")
         self.__dict__.update(state)
         # Optimizers key their moments by this number: a copy must not share the original's.
-        with type(self).global_id_lock:
-            HFShim.global_id += 1
-            self.id = HFShim.global_id
+        with Shim.global_id_lock:
+            Shim.global_id += 1
+            self.id = Shim.global_id
         self.from_bytes(payload)
 
 
 def _tokenizer_files(objects: HFObjects) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = objects.tokenizer
-        if not tokenizer.is_fast and objects.vocab_file_contents is not None:
-            # Slow tokenizers copy the vocabulary from the file that they were read from.
+        if objects.vocab_file_contents:
+            # Some tokenizers copy the vocabulary from the file that they were read from.
             file = Path(folder, tokenizer.vocab_files_names["vocab_file"])
             file.write_bytes(objects.vocab_file_contents)
             tokenizer.vocab_file = str(file)
@@ -196,8 +206,26 @@ def _load_tokenizer(message: dict[str, Any]) -> tuple[Any, bytes | None]:
         use_fast = message["fast_tokenizer"]
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=use_fast)
         tokenizer.name_or_path = ""
-        file = getattr(tokenizer, "vocab_file", None)
-        return tokenizer, Path(file).read_bytes() if file else None
+        return tokenizer, _vocabulary(tokenizer)
+
+
+def _vocabulary(tokenizer: Any) -> bytes | None:
+    file = getattr(tokenizer, "vocab_file", None)
+    return Path(file).read_bytes() if file and Path(file).is_file() else None
+
+
+def load_pretrained(name: str, tokenizer_config: Any, transformer_config: Any) -> HFObjects:
+    """Tokenizer and encoder from a name or path.
+
+    name: what `from_pretrained` takes.
+    tokenizer_config, transformer_config: further arguments for it.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(name, **tokenizer_config)
+    settings = {**transformer_config, "return_dict": True}
+    config = AutoConfig.from_pretrained(name, **settings)
+    encoder = AutoModel.from_pretrained(name, config=config)
+    encoder.to(get_torch_default_device())
+    return HFObjects(tokenizer, encoder, _vocabulary(tokenizer), {}, {})
 
 
 def _build_encoder(message: dict[str, Any]) -> torch.nn.Module:

@@ -18,7 +18,7 @@ from thinc.api import Model, chain
 from thinc.types import Floats2d, Ragged
 
 from .base import describe_base
-from .shim import EncoderShim
+from .shim import EncoderShim, load_pretrained
 
 Spanner = Callable[[list[Doc]], list[list[Span]]]
 
@@ -47,6 +47,7 @@ class TransformerModel(StockTransformerModel):
         checkpointing = bool(attrs.get("gradient_checkpointing"))
         shim = self.shim_class(stock._hfmodel, mixed_precision, grad_scaler_config, checkpointing)
         self.layers[0].shims[0] = shim
+        self.init = initialize
         self.attrs.update(attrs)
         self.attrs["set_transformer"] = set_encoder
         self.attrs["replace_listener_cfg"] = replace_listener_cfg
@@ -68,6 +69,18 @@ class TransformerModel(StockTransformerModel):
             if self.has_dim(name):
                 copied.set_dim(name, self.get_dim(name))
         return copied
+
+
+def initialize(model: TransformerModel, X: Any = None, Y: Any = None) -> None:
+    """Load the pretrained encoder, once.
+
+    model: the model.
+    X, Y: not needed, the encoder knows its shapes.
+    """
+    if not model.attrs["has_transformer"]:
+        settings = model._init_tokenizer_config, model._init_transformer_config
+        objects = load_pretrained(model.attrs["name"], *settings)
+        model.attrs["set_transformer"](model, objects)
 
 
 def set_encoder(model: TransformerModel, objects: HFObjects) -> None:

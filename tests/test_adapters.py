@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,13 +12,14 @@ import spacy
 import srsly
 import torch
 from conftest import TEXTS, build, train, write_encoder
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from spacy.language import Language
 from test_lora import assert_same, hidden_states
 from transformers import AutoModel, AutoModelForTokenClassification, AutoTokenizer
 
 import spacy_goback
 from spacy_goback.adapters import find_shim
+from spacy_goback.encoder import SHA256, SOURCE, convert
 
 
 def reference_states(model: Any, encoder: Path) -> np.ndarray:
@@ -100,6 +102,76 @@ def test_unknown_and_taken_names(lora: Language) -> None:
         spacy_goback.list_adapters(spacy.blank("en"))
 
 
+@pytest.mark.parametrize("name", ["model", "q_lin", "over.head", "keys", "transformer", "weight"])
+def test_names_that_peft_would_mix_up_are_refused(lora: Language, name: str) -> None:
+    with pytest.raises(ValueError, match="give it another name"):
+        spacy_goback.add_adapter(lora, name)
+    assert spacy_goback.list_adapters(lora) == ("default",)
+
+
+def test_names_that_contain_each_other(lora: Language, tmp_path: Path) -> None:
+    spacy_goback.add_adapter(lora, "default2", use_dora=True)
+    train(lora)
+    expected = hidden_states(lora)
+    lora.to_disk(tmp_path / "saved")
+    assert_same(expected, hidden_states(spacy.load(tmp_path / "saved")))
+    path = spacy_goback.export_adapter(lora, tmp_path / "x", name="default")
+    assert len(load_file(path / "adapter_model.safetensors")) == 8
+
+
+def test_a_base_changed_after_conversion_is_another_base(
+    make_encoder: Callable[..., Path], tmp_path: Path
+) -> None:
+    convert(make_encoder("bert"), tmp_path / "encoder")
+    first = build(tmp_path / "encoder")
+    assert find_shim(first).base == {"name": SOURCE["name"], "sha256": SHA256}
+    path = spacy_goback.export_adapter(first, tmp_path / "mine")
+    changed = AutoModel.from_pretrained(tmp_path / "encoder")
+    with torch.no_grad():
+        changed.embeddings.LayerNorm.bias += 1
+    shutil.copytree(tmp_path / "encoder", tmp_path / "changed")
+    changed.save_pretrained(tmp_path / "changed")
+    with pytest.raises(spacy_goback.CheckpointError, match="another base: hash"):
+        spacy_goback.load_adapter(build(tmp_path / "changed"), path)
+
+
+@pytest.mark.parametrize("base", ["/home/other/tiny-distilbert", "../x/tiny-distilbert", None])
+def test_a_base_that_is_not_here_is_compared_by_name(
+    lora: Language, base: str | None, tmp_path: Path
+) -> None:
+    path = spacy_goback.export_adapter(lora, tmp_path / "theirs")
+    weights = path / "adapter_model.safetensors"
+    save_file(load_file(weights), weights)  # without our header
+    config = srsly.read_json(path / "adapter_config.json")
+    srsly.write_json(path / "adapter_config.json", {**config, "base_model_name_or_path": base})
+    assert spacy_goback.load_adapter(lora, path) == "theirs"
+
+
+@pytest.mark.parametrize("setting", [{"bias": "all"}, {"init_lora_weights": "pissa"}])
+def test_adapters_that_change_the_base_are_refused(
+    lora: Language, setting: dict[str, str], tmp_path: Path
+) -> None:
+    before = hidden_states(lora)
+    path = spacy_goback.export_adapter(lora, tmp_path / "theirs")
+    config = srsly.read_json(path / "adapter_config.json")
+    srsly.write_json(path / "adapter_config.json", {**config, **setting})
+    with pytest.raises(spacy_goback.CheckpointError, match="changes the base that other adapters"):
+        spacy_goback.load_adapter(lora, path)
+    assert_same(before, hidden_states(lora))
+
+
+@pytest.mark.parametrize("file", ["adapter_config.json", "adapter_model.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00 nonsense"])
+def test_damaged_files_are_one_sentence(
+    lora: Language, file: str, content: bytes, tmp_path: Path
+) -> None:
+    path = spacy_goback.export_adapter(lora, tmp_path / "theirs")
+    (path / file).write_bytes(content)
+    with pytest.raises(spacy_goback.CheckpointError, match="cannot be read as a PEFT adapter"):
+        spacy_goback.load_adapter(lora, path)
+    assert spacy_goback.list_adapters(lora) == ("default",)
+
+
 def test_a_base_of_another_shape_is_refused(
     trained: Language, make_encoder: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -118,8 +190,6 @@ def test_a_base_of_another_hash_or_name_is_refused(
     path = spacy_goback.export_adapter(trained, tmp_path / "adapter")
     other = write_encoder(tmp_path / "tiny-distilbert", seq_classif_dropout=0.3)
     weights = load_file(other / "model.safetensors")
-    from safetensors.torch import save_file
-
     weights["embeddings.LayerNorm.bias"] += 1
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(spacy_goback.CheckpointError, match="another base: hash"):
@@ -145,7 +215,10 @@ def test_what_is_no_adapter_is_refused(lora: Language, tmp_path: Path) -> None:
 
 def test_export_replaces_an_adapter_but_nothing_else(lora: Language, tmp_path: Path) -> None:
     spacy_goback.export_adapter(lora, tmp_path / "adapter")
-    spacy_goback.export_adapter(lora, tmp_path / "adapter")
+    (tmp_path / "adapter" / "notes.txt").write_text("kept")
+    path = spacy_goback.export_adapter(lora, tmp_path / "adapter")
+    assert (path / "notes.txt").read_text() == "kept"
+    assert all(file.stat().st_mode & 0o777 == 0o644 for file in path.iterdir())
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(FileExistsError, match="is no adapter"):
@@ -175,6 +248,16 @@ def test_merged_pipelines_agree(
     if not inside_component:
         for a, b in zip(states, hidden_states(loaded), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_tied_layers_merge_apart(encoder: Path) -> None:
+    nlp = build(encoder)
+    layers = find_shim(nlp).plain_model().transformer.layer
+    layers[1].attention.q_lin.base_layer.weight = layers[0].attention.q_lin.base_layer.weight
+    train(nlp)
+    before = hidden_states(nlp)
+    for a, b in zip(before, hidden_states(spacy_goback.merge_adapter(nlp)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_a_merged_pipeline_needs_neither_peft_nor_the_library(

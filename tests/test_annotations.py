@@ -39,7 +39,6 @@ def record(*entities: tuple[int, int, str], text: str = TEXT, document: str = "d
         (record((0, 99, "MEASURE")), "outside the text of 27 characters"),
         (record((5, 5, "MEASURE")), "outside the text"),
         (record(text="  "), "the text is empty"),
-        (Record(TEXT, [], answer="perhaps", where="f:1"), "answer 'perhaps' is none of"),
     ],
 )
 def test_problems_say_where_and_why(bad: Record, reason: str) -> None:
@@ -65,7 +64,9 @@ def test_leaks_between_splits_are_found() -> None:
     assert "the same text as f:1" in found
 
 
-def test_near_texts_within_a_split_are_allowed() -> None:
+def test_repeats_within_a_split_are_allowed() -> None:
+    records = [record(text="Pole 7 leans over road"), record(text="Pole 8 leans over road")]
+    assert list(split_problems({"train": records})) == []
     long = "The down guy at pole nine has no strain insulator above the communication space."
     near = long.replace("space", "level")
     assert list(split_problems({"train": [record(text=long), record(text=near)]})) == []
@@ -84,7 +85,25 @@ def test_every_kind_of_json_is_read(value: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [[], {"txt": "a"}, {"text": 3}, {"text": "a", "spans": [{"start": 1}]}]
+    "value",
+    [
+        [],
+        {"txt": "a"},
+        {"text": 3},
+        {"text": "a", "spans": [{"start": 1}]},
+        {"text": "a", "spans": [{"start": 0, "end": 1, "label": None}]},
+        {"text": "a", "answer": "perhaps"},
+        {"text": "a", "meta": "audit"},
+        {"text": "ab", "tokens": [{"text": "b", "start": 0, "end": 1, "id": 0}]},
+        {
+            "text": "a b",
+            "tokens": [
+                {"text": "a", "start": 0, "end": 1, "id": 0},
+                {"text": "b", "start": 2, "end": 3, "id": 1},
+            ],
+            "spans": [{"start": 0, "end": 1, "token_start": 1, "token_end": 1, "label": "TEST"}],
+        },
+    ],
 )
 def test_other_json_is_refused_with_its_line(value: Any) -> None:
     with pytest.raises(AnnotationError, match=r"^f:7: "):
@@ -96,6 +115,12 @@ def test_a_broken_line_is_named(tmp_path: Any) -> None:
     file.write_text('{"text": "a"}\n\n{"text": \n')
     with pytest.raises(AnnotationError, match=r"a\.jsonl:3: no JSON"):
         read_jsonl(file)
+
+
+def test_rare_line_ends_are_no_line_ends(tmp_path: Any) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "one\u2028two"}\n', "utf8")
+    assert [r.text for r in read_jsonl(file)] == ["one\u2028two"]
 
 
 def test_characters_are_the_truth_and_tokens_must_agree() -> None:

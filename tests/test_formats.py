@@ -61,6 +61,12 @@ def test_iob_with_bars_is_read(tmp_path: Path) -> None:
     ]
 
 
+def test_a_bar_among_the_words_is_a_word(tmp_path: Path) -> None:
+    records = [Record("pole | guy", [Entity(0, 4, "EQUIPMENT")])]
+    write(tmp_path / "a.conll", records, NLP)
+    assert content(read(tmp_path / "a.conll")) == content(records)
+
+
 def test_a_prodigy_export_is_taken_as_it_is(tmp_path: Path) -> None:
     lines = [
         {

@@ -11,7 +11,7 @@ import pytest
 import spacy
 import srsly
 import torch
-from conftest import FAMILIES, NER, TEXTS, build, examples, train
+from conftest import FAMILIES, NER, TEXTS, build, examples, pipeline_config, train
 from spacy.language import Language
 from transformers import DistilBertConfig, DistilBertModel
 
@@ -131,6 +131,27 @@ def test_unknown_targets_are_one_clear_error(encoder: Path) -> None:
         build(encoder, rank=0)
 
 
+def test_a_failed_start_leaves_no_bare_encoder(encoder: Path) -> None:
+    nlp = spacy.blank("en")
+    config = pipeline_config(encoder, "goback.LoraTransformerModel.v1", target_modules=["nowhere"])
+    nlp.add_pipe("transformer", config=config)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="nowhere"):
+            nlp.initialize()
+
+
+def test_families_without_a_table_entry_get_the_usual_targets(
+    encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spacy_goback.lora.TARGETS", {})
+    assert len(tensors(build(encoder), trainable=True)) == 8
+    monkeypatch.setattr("spacy_goback.lora.USUAL_TARGETS", ())
+    with pytest.raises(
+        ValueError, match=r"set them to some of \['k_lin', 'lin1', 'lin2', 'out_lin'"
+    ):
+        build(encoder)
+
+
 def test_disk_bytes_and_pickle_keep_every_bit(trained: Language, tmp_path: Path) -> None:
     expected = hidden_states(trained)
     with warnings.catch_warnings():
@@ -160,8 +181,6 @@ def test_nothing_saved_is_a_pickle(trained: Language, tmp_path: Path) -> None:
 
 
 def test_an_uninitialized_pipeline_round_trips(encoder: Path) -> None:
-    from conftest import pipeline_config
-
     nlp = spacy.blank("en")
     nlp.add_pipe("transformer", config=pipeline_config(encoder, "goback.LoraTransformerModel.v1"))
     other = spacy.blank("en").from_config(nlp.config).from_bytes(nlp.to_bytes())
@@ -218,6 +237,16 @@ def test_a_stock_checkpoint_is_refused(encoder: Path, lora: Language) -> None:
         lora.get_pipe("transformer").model.from_bytes(data)
 
 
+def test_a_checkpoint_without_adapter_is_refused(encoder: Path, lora: Language) -> None:
+    plain = build(encoder, "goback.TransformerModel.v1")
+    data = plain.get_pipe("transformer").model.to_bytes()
+    with pytest.raises(CheckpointError, match="holds no LoRA adapter"):
+        lora.get_pipe("transformer").model.from_bytes(data)
+    lora_data = lora.get_pipe("transformer").model.to_bytes()
+    with pytest.raises(CheckpointError, match="holds LoRA adapters"):
+        plain.get_pipe("transformer").model.from_bytes(lora_data)
+
+
 def test_averages_reach_the_adapter(lora: Language) -> None:
     optimizer = train(lora, steps=8)
     now = tensors(lora, trainable=True)
@@ -257,7 +286,9 @@ def test_replaced_listeners_keep_the_adapter(trained: Language, tmp_path: Path) 
 def test_a_copy_does_not_share_optimizer_state(lora: Language) -> None:
     original = lora.get_pipe("transformer").model
     copied = original.copy()
-    assert copied.shim.id != original.shim.id
+    copies = [original, copied, original.copy(), pickle.loads(pickle.dumps(original))]
+    fresh = build(Path(original.attrs["name"])).get_pipe("transformer").model
+    assert len({model.shim.id for model in [*copies, fresh]}) == 5
     assert copied.attrs["lora"] == original.attrs["lora"]
     assert copied.attrs["has_transformer"] is True
 
