@@ -30,7 +30,7 @@ def describe_base(name: str, config: Any) -> dict[str, str]:
         return {"name": name}
     found = sha256_file(file)
     source = getattr(config, SOURCE_KEY, None)
-    if source and source["converted"] == found:
+    if source and source.get("converted") == found:
         return {"name": source["name"], "sha256": source["sha256"]}
     return {"name": name, "sha256": found}
 

@@ -82,7 +82,8 @@ def is_current(folder: Path) -> bool:
     if not (config.is_file() and (folder / "model.safetensors").is_file()):
         return False
     source = srsly.read_json(config).get(SOURCE_KEY, {})
-    return bool({key: source.get(key) for key in SOURCE} == SOURCE)
+    same = {key: source.get(key) for key in SOURCE} == SOURCE
+    return same and "converted" in source
 
 
 def fetch(folder: Path) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 import srsly
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Token
-from spacy.training.converters import conll_ner_to_docs, iob_to_docs
+from spacy.training.converters import conll_ner_to_docs, iob_to_docs, json_to_docs
 from spacy.vocab import Vocab
 
 from .annotations import (
@@ -25,7 +25,8 @@ from .annotations import (
 def read(path: Path) -> list[Record]:
     """Read annotations in any known format, told by the file's ending.
 
-    path: .jsonl (Prodigy or spaCy), .json (a list of `Doc.to_json`), .iob or .conll, .spacy.
+    path: .jsonl (Prodigy or spaCy), .json (a list of `Doc.to_json`, or spaCy 2's training
+        format), .iob or .conll, .spacy.
     Raises AnnotationError where the ending is unknown, the file is missing or cannot be read.
     """
     reader = READERS.get(path.suffix)
@@ -75,6 +76,9 @@ def _read_json(path: Path) -> list[Record]:
     except ValueError as error:
         raise AnnotationError(f"{path}: no JSON ({error}).") from None
     values = values if isinstance(values, list) else [values]
+    if values and isinstance(values[0], dict) and "paragraphs" in values[0]:  # spaCy 2
+        docs = json_to_docs(srsly.json_dumps(values))
+        return [record_from_doc(doc, f"{path}, doc {i}") for i, doc in enumerate(docs, 1)]
     return [record_from_json(value, f"{path}[{i}]") for i, value in enumerate(values)]
 
 

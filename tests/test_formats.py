@@ -67,6 +67,13 @@ def test_a_bar_among_the_words_is_a_word(tmp_path: Path) -> None:
     assert content(read(tmp_path / "a.conll")) == content(records)
 
 
+def test_spacy_2_training_json_is_read(tmp_path: Path) -> None:
+    tokens = [{"orth": "18", "ner": "B-MEASURE"}, {"orth": "ft", "ner": "L-MEASURE"}]
+    paragraph = {"raw": "18 ft", "sentences": [{"tokens": tokens}]}
+    srsly.write_json(tmp_path / "a.json", [{"id": 0, "paragraphs": [paragraph]}])
+    assert content(read(tmp_path / "a.json")) == [("18 ft", [("18 ft", "MEASURE")])]
+
+
 def test_a_prodigy_export_is_taken_as_it_is(tmp_path: Path) -> None:
     lines = [
         {
