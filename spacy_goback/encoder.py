@@ -83,7 +83,7 @@ def is_current(folder: Path) -> bool:
         return False
     source = srsly.read_json(config).get(SOURCE_KEY, {})
     same = {key: source.get(key) for key in SOURCE} == SOURCE
-    return same and "converted" in source
+    return bool(same and "converted" in source)
 
 
 def fetch(folder: Path) -> float:

@@ -143,8 +143,8 @@ def _encoder_sources(nlp: Language) -> list[dict[str, str]]:
 def _write_documents(model: Path, meta: dict[str, Any], license_file: Path | None) -> None:
     labels = ", ".join(sorted(meta["labels"].get("ner", [])))
     f1 = meta.get("performance", {}).get("ents_f")
-    text = README.format(**meta, f1="unknown" if f1 is None else f"{f1:.3f}")
-    (model / "README.md").write_text(text.replace(str(meta["labels"]), labels), "utf8")
+    shown = {"labels": labels, "f1": "unknown" if f1 is None else f"{f1:.3f}"}
+    (model / "README.md").write_text(README.format(**{**meta, **shown}), "utf8")
     lines = [f"{source['name']}: {source['license']}" for source in meta["sources"]]
     (model / "LICENSES_SOURCES").write_text("\n".join(lines) + "\n", "utf8")
     if license_file:
