@@ -17,8 +17,7 @@ from transformers import DistilBertConfig, DistilBertModel
 
 import spacy_goback
 from spacy_goback.adapters import find_shim
-from spacy_goback.lora import count_parameters, lora_config
-from spacy_goback.lora_shim import wrap
+from spacy_goback.lora import count_parameters
 from spacy_goback.tensors import CheckpointError, pack
 
 
@@ -55,22 +54,17 @@ def test_every_family_trains_saves_and_loads(
     assert_same(hidden_states(nlp), hidden_states(spacy.load(tmp_path / "saved")))
 
 
-def test_real_size_distilbert_counts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    encoder = DistilBertModel(DistilBertConfig())
-    settings = {
-        "rank": 16,
-        "alpha": 32,
-        "dropout": 0.1,
-        "target_modules": None,
-        "use_rslora": False,
-        "use_dora": False,
-        "layers_to_transform": None,
-    }
-    model = wrap(encoder, lora_config(encoder, settings), "default")
-    assert count_parameters(model) == (294_912, 66_362_880)
-    model.save_pretrained(str(tmp_path))
-    assert (tmp_path / "adapter_model.safetensors").stat().st_size < 1_300_000
+def test_real_size_distilbert(
+    make_encoder: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = make_encoder()  # for its tokenizer
+    DistilBertModel(DistilBertConfig()).save_pretrained(folder)
+    nlp = build(folder)
+    said = "LoRA: 294,912 trainable of 66,362,880 + 294,912 parameters"
+    assert said in capsys.readouterr().out
+    assert count_parameters(find_shim(nlp).peft_model) == (294_912, 66_362_880)
+    path = spacy_goback.export_adapter(nlp, tmp_path / "adapter")
+    assert (path / "adapter_model.safetensors").stat().st_size < 1_300_000
 
 
 def test_initialize_says_what_trains(encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:

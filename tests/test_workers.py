@@ -14,6 +14,8 @@ import numpy as np
 import spacy
 
 warnings.simplefilter("error")
+# Python 3.12 and later warn of any fork beside other threads, which is what is tested here.
+warnings.filterwarnings("ignore", message=".*use of fork.*", category=DeprecationWarning)
 method, path, order = sys.argv[1:4]
 texts = sys.argv[4:] * 8
 
