@@ -8,8 +8,14 @@ import venv
 from pathlib import Path
 
 import pytest
+import spacy
 import srsly
+import torch
 from conftest import write_encoder
+from spacy.language import Language
+
+from spacy_goback.adapters import find_shim
+from spacy_goback.lora_shim import adapter_state
 
 ROOT = Path(__file__).parent.parent
 PARTS = ("assets", "configs", "scripts", "spacy_goback", "project.yml", "pyproject.toml", "LICENSE")
@@ -101,6 +107,35 @@ def test_spacys_own_data_check_is_clean(finished: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "No entities consisting of or starting/ending with whitespace" in done.stdout
     assert "✘" not in done.stdout
+
+
+@pytest.mark.parametrize("own_encoder", [False, True])
+def test_training_goes_on_from_a_saved_pipeline(finished: Path, own_encoder: bool) -> None:
+    saved = "training/tiny/model-best"
+    config = spacy.util.load_config(finished / "configs" / "tiny.cfg", interpolate=False)
+    config["paths"]["encoder"] = "nowhere"  # all weights come from the saved pipeline
+    for name in ("transformer", "ner"):
+        config["components"][name] = {"source": saved}
+    if own_encoder:
+        config["components"]["ner"]["replace_listeners"] = ["model.tok2vec"]
+        config["training"]["frozen_components"] = ["transformer"]
+    name = f"continued-{own_encoder}"
+    config.to_disk(finished / "configs" / f"{name}.cfg")
+    command = [sys.executable, "-m", "spacy", "train", f"configs/{name}.cfg", "--output", name]
+    done = subprocess.run(command, cwd=finished, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, then = (spacy.load(finished / path) for path in (saved, f"{name}/model-last"))
+    component = "ner" if own_encoder else "transformer"
+    before, after = adapter(first, "transformer"), adapter(then, component)
+    assert before.keys() == after.keys()
+    assert all(not torch.equal(before[key], after[key]) for key in before)
+    if own_encoder:
+        kept = adapter(then, "transformer")
+        assert all(torch.equal(before[key], kept[key]) for key in before)
+
+
+def adapter(nlp: Language, component: str) -> dict[str, torch.Tensor]:
+    return adapter_state(find_shim(nlp, component).peft_model, "default")
 
 
 def test_bad_annotations_stop_the_project(finished: Path) -> None:
