@@ -13,7 +13,6 @@ import srsly
 Token = dict[str, Any]
 Pattern = dict[str, Any]
 
-NUMBER: Token = {"TEXT": {"REGEX": r"^\d+(\.\d+)?$"}}
 REFERENCE: Token = {"TEXT": {"REGEX": r"^\d+(\.\d+)*$"}}
 LETTER: Token = {"TEXT": {"REGEX": r"^[A-Za-z]$"}}
 # No blank behind the token.
@@ -21,10 +20,6 @@ GLUED: Token = {"SPACY": False}
 DASH: Token = {"TEXT": {"IN": ["-", "\u2013"]}}
 DOT: Token = {"ORTH": "."}
 COMMA: Token = {"ORTH": ",", "OP": "?"}
-FOOT_MARK: Token = {"TEXT": {"IN": ["'", "\u2019", "\u2032"]}}
-INCH_MARK: Token = {"TEXT": {"IN": ['"', "\u201d", "\u2033"]}}
-FEET: Token = {"LOWER": {"IN": ["ft", "foot", "feet"]}}
-INCHES: Token = {"LOWER": {"IN": ["in", "inch", "inches"]}}
 # General orders of the California commission that crews are held to.
 ORDERS = ["26", "52", "64", "72", "95", "118", "128", "131", "143", "159", "165", "166", "174"]
 ORDER: Token = {"TEXT": {"IN": ORDERS}}
@@ -106,35 +101,6 @@ def standards() -> Iterator[list[Token]]:
     yield from lettered_orders()
 
 
-def wire_sizes() -> Iterator[list[Token]]:
-    """A conductor size.
-
-    Example: "#4 AWG", "No. 4 AWG", "4/0", "4/0 AWG", "336.4 kcmil", "350 MCM".
-    """
-    awg: Token = {"LOWER": "awg"}
-    aught: list[Token] = [{"TEXT": {"REGEX": "^[1-4]$"}}, {"ORTH": "/"}, {"ORTH": "0"}]
-    yield [{"ORTH": "#", "OP": "?"}, NUMBER, awg]
-    yield [{"LOWER": "no"}, {**DOT, "OP": "?"}, NUMBER, awg]
-    yield aught
-    yield [{"ORTH": "#"}, *aught]
-    yield [*aught, awg]
-    yield [NUMBER, {"LOWER": {"IN": ["kcmil", "mcm"]}}]
-
-
-def feet_and_inches() -> Iterator[list[Token]]:
-    """A length in feet and inches.
-
-    Example: "8'-6\\"", "18' 0\\"", "17ft9in", "18 feet 6 inches", "8'-6 1/2\\"".
-    """
-    fraction: list[Token] = [{"IS_DIGIT": True}, {"ORTH": "/"}, {"IS_DIGIT": True}]
-    whole: list[list[Token]] = [[NUMBER], [NUMBER, *fraction], fraction]
-    for inches in whole:
-        for dash in ([], [DASH]):
-            yield [NUMBER, FOOT_MARK, *dash, *inches, INCH_MARK]
-        for comma in ([], [{"ORTH": ","}], [DOT]):
-            yield [NUMBER, FEET, *comma, *inches, INCHES]
-
-
 def sections() -> Iterator[list[Token]]:
     """A numbered part of the document at hand.
 
@@ -149,8 +115,6 @@ def sections() -> Iterator[list[Token]]:
 
 FAMILIES: dict[str, tuple[str, Callable[[], Iterator[list[Token]]]]] = {
     "standards": ("STANDARD", standards),
-    "wire_sizes": ("MEASURE", wire_sizes),
-    "feet_and_inches": ("MEASURE", feet_and_inches),
     "sections": ("SECTION", sections),
 }
 
