@@ -1,13 +1,13 @@
 """The `goback` command, and what the project's scripts share with it."""
 
-import os
 import sys
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from .files import write_bytes
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -30,12 +30,7 @@ def write_text(path: Path, text: str) -> None:
     path: the file.
     text: its content.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "w", encoding="utf8") as file:
-        file.write(text)
-    Path(temporary).chmod(0o644)
-    Path(temporary).replace(path)
+    write_bytes(path, text.encode("utf8"))
 
 
 @app.callback()

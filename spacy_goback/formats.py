@@ -1,7 +1,5 @@
 """Annotations in and out: Prodigy JSONL, CoNLL/IOB, spaCy's JSONL and JSON, DocBin."""
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from .annotations import (
     record_from_json,
     to_prodigy,
 )
+from .files import write_bytes
 
 
 def read(path: Path) -> list[Record]:
@@ -52,12 +51,7 @@ def write(path: Path, records: Sequence[Record], nlp: Language) -> None:
     if writer is None:
         raise AnnotationError(f"{path}: unknown ending, known are {', '.join(WRITERS)}.")
     data = writer(records, nlp)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-    Path(temporary).chmod(0o644)
-    Path(temporary).replace(path)
+    write_bytes(path, data)
 
 
 def accepted(records: Iterable[Record], nlp: Language) -> list[Doc]:

@@ -182,3 +182,16 @@ def make_encoder(tmp_path: Path) -> Callable[..., Path]:
     return lambda family="distilbert", **settings: write_encoder(
         tmp_path / f"tiny-{family}", family, **settings
     )
+
+
+# Code for another interpreter, in which neither the library nor PEFT can be found.
+HIDE_LIBRARY = """
+import sys
+import catalogue
+points = catalogue.AVAILABLE_ENTRY_POINTS
+class Others:
+    def select(self, group):
+        return [p for p in points.select(group=group) if not p.value.startswith("spacy_goback")]
+catalogue.AVAILABLE_ENTRY_POINTS = Others()
+sys.modules["spacy_goback"] = sys.modules["peft"] = None  # cannot be imported
+"""
