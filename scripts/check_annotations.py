@@ -1,4 +1,4 @@
-"""Refuse annotations that would poison training: bad spans, leaks between splits, repeats."""
+"""Refuse annotations that would poison training: bad spans, leaks between splits, templates."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,9 +16,9 @@ from spacy_goback.annotations import (
     Record,
     problems,
     read_jsonl,
-    split_problems,
 )
 from spacy_goback.cli import fail, write_text
+from spacy_goback.corpus import frame_problems, split_problems, wording_problems
 from spacy_goback.tokenizer import make_tokenizer
 
 
@@ -32,7 +32,8 @@ def main(files: list[Path], output: Path | None = None) -> None:
     except AnnotationError as error:
         fail(error)
     found = [p for records in splits.values() for r in records for p in problems(r, nlp)]
-    found += split_problems(splits)
+    found += [*split_problems(splits), *wording_problems(splits)]
+    found += frame_problems(r for records in splits.values() for r in records)
     for problem in found:
         typer.echo(problem, err=True)
     counts = {split: count(records) for split, records in splits.items()}

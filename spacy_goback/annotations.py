@@ -1,7 +1,5 @@
 """Annotated records: one text with its spans, as Prodigy writes them, and their faults."""
 
-import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +23,6 @@ LABELS = (
     "TEST",
 )
 ANSWERS = ("accept", "reject", "ignore")
-# Share of three-word runs in common at which two texts count as one.
-NEAR = 0.7
 
 
 class AnnotationError(ValueError):
@@ -170,55 +166,6 @@ def problems(record: Record, nlp: Language, labels: Iterable[str] = LABELS) -> I
         if entity.start < end:
             yield f"{record.where}: {name} {surface!r} overlaps the span before it."
         end = max(end, entity.end)
-
-
-def split_problems(splits: dict[str, list[Record]]) -> Iterator[str]:
-    """Everything that leaks between splits: a document on two sides, a text (nearly) repeated.
-
-    splits: records by the name of their split.
-    """
-    homes: dict[str, str] = {}
-    texts: dict[str, tuple[str, Record]] = {}
-    index: dict[str, list[tuple[str, Record, set[str]]]] = defaultdict(list)
-    for split, records in splits.items():
-        for record in records:
-            home = homes.setdefault(record.document or record.where, split)
-            if home != split:
-                yield f"{record.where}: document {record.document!r} is also in {home}."
-            twin_split, twin = texts.setdefault(_normal(record.text), (split, record))
-            if twin_split != split:
-                yield f"{record.where}: the same text as {twin.where}."
-                continue
-            runs = _runs(record.text)
-            for other_split, other, other_runs in _candidates(runs, index):
-                share = len(runs & other_runs) / len(runs | other_runs)
-                if other_split != split and share >= NEAR:
-                    yield f"{record.where}: nearly the same text as {other.where} ({share:.0%})."
-            for run in runs:
-                index[run].append((split, record, runs))
-
-
-def _candidates(
-    runs: set[str], index: dict[str, list[tuple[str, Record, set[str]]]]
-) -> Iterator[tuple[str, Record, set[str]]]:
-    seen: set[int] = set()
-    for run in runs:
-        for entry in index.get(run, ()):
-            if id(entry[1]) not in seen:
-                seen.add(id(entry[1]))
-                yield entry
-
-
-def _normal(text: str) -> str:
-    # Numbers count as equal: a sentence that differs only in its figures is the same sentence.
-    return " ".join(re.sub(r"\d+", "0", re.sub(r"[^\w\s]", " ", text.lower())).split())
-
-
-def _runs(text: str) -> set[str]:
-    words = _normal(text).split()
-    if len(words) < 3:
-        return {" ".join(words)}
-    return {" ".join(words[i : i + 3]) for i in range(len(words) - 2)}
 
 
 def make_doc(record: Record, nlp: Language) -> Doc:

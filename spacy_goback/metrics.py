@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from spacy.tokens import Doc, Span
 
 NOTHING = "(none)"
+Key = tuple[int, int, str]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Score:
         return 2 * self.right / total if total else 0.0
 
 
-def key(span: Span) -> tuple[int, int, str]:
+def key(span: Span) -> Key:
     """What makes two entities the same: character offsets and label.
 
     span: the entity.
@@ -47,14 +48,24 @@ def score(pairs: Iterable[tuple[Doc, Doc]]) -> dict[str, Score]:
 
     pairs: predicted and gold Docs of the same texts.
     """
+    return score_spans(
+        ({key(e) for e in predicted.ents}, {key(e) for e in reference.ents})
+        for predicted, reference in pairs
+    )
+
+
+def score_spans(pairs: Iterable[tuple[set[Key], set[Key]]]) -> dict[str, Score]:
+    """Micro scores by label, and overall under the key "all", of spans given as sets.
+
+    pairs: found and gold spans of the same texts, each start, end, label.
+    """
     right: Counter[str] = Counter()
     found: Counter[str] = Counter()
     gold: Counter[str] = Counter()
-    for predicted, reference in pairs:
-        ours, theirs = {key(e) for e in predicted.ents}, {key(e) for e in reference.ents}
-        for counter, entities in ((right, ours & theirs), (found, ours), (gold, theirs)):
-            counter.update(label for _, _, label in entities)
-            counter["all"] += len(entities)
+    for ours, theirs in pairs:
+        for counter, spans in ((right, ours & theirs), (found, ours), (gold, theirs)):
+            counter.update(label for _, _, label in spans)
+            counter["all"] += len(spans)
     labels = ["all", *sorted((found | gold).keys() - {"all"})]
     return {label: Score(right[label], found[label], gold[label]) for label in labels}
 
