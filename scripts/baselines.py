@@ -1,10 +1,9 @@
-"""Train every recipe on the same data and print one table: F1, minutes, memory, size."""
+"""Train every recipe with several seeds on the same data and print one table."""
 
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Annotated, Any
 
 import spacy
@@ -13,57 +12,76 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 from spacy.language import Language
-from spacy.tokens import DocBin
 from thinc.api import Model
 
 from spacy_goback.cli import fail, write_text
-from spacy_goback.metrics import Score, score
+from spacy_goback.recipes import TrainingError, encoder_setting, train
+
+# What is compared: a recipe, and what differs from it.
+VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
+    "tok2vec": ("tok2vec", {}),
+    "lora": ("lora", {}),
+    "full": ("full", {}),
+    "lora without noise": ("lora", {"corpora.train.augmenter.level": 0.0}),
+}
+FOLDER = Path("training/baselines")
+# The gold sets of choices; the test set is asked for by name.
+GOLD = ["corpus/dev.spacy", "corpus/dev-noisy.spacy"]
+Row = dict[str, list[float]]
 
 
 def main(
-    recipes: Annotated[list[str] | None, typer.Argument(help="Names of configs/*.cfg")] = None,
+    variants: Annotated[list[str] | None, typer.Argument(help=", ".join(VARIANTS))] = None,
     encoder: str = "assets/encoder",
-    seed: int = 0,
+    seeds: Annotated[int, typer.Option(help="How many, from 0 on")] = 3,
     gpu_id: int = -1,
+    test: Annotated[bool, typer.Option(help="Also open the test set, logged")] = False,
     output: Path = Path("metrics/baselines.md"),
 ) -> None:
-    """Train the recipes one after another and compare them on the development set."""
-    rows = [
-        measure(recipe, encoder, seed, gpu_id) for recipe in recipes or ["tok2vec", "lora", "full"]
-    ]
-    labels = sorted({label for row in rows for label in row["scores"]} - {"all"})
-    text = table(rows, ["all", *labels])
-    write_text(output, f"# Recipes on the development set, seed {seed}\n\n{text}\n")
-    plain = [{**r, "scores": {k: s.f1 for k, s in r["scores"].items()}} for r in rows]
-    write_text(output.with_suffix(".json"), srsly.json_dumps(plain, indent=1))
+    """Train what is not trained yet, score each model, show mean and standard deviation."""
+    gold = [*GOLD, "corpus/test.spacy"] if test else GOLD
+    rows: dict[str, Row] = {}
+    for variant in variants or VARIANTS:
+        found = [measure(variant, encoder, seed, gpu_id, gold) for seed in range(seeds)]
+        rows[variant] = {name: [run[name] for run in found] for name in found[0]}
+    text = table(rows)
+    write_text(output, f"# Recipes, {seeds} seeds\n\n{text}\n")
+    write_text(output.with_suffix(".json"), srsly.json_dumps(rows, indent=1))
     Console().print(Markdown(text))
 
 
-def measure(recipe: str, encoder: str, seed: int, gpu_id: int) -> dict[str, Any]:
-    """Train one recipe in a process of its own and score its best checkpoint."""
-    folder = Path("training", "baselines", recipe)
-    command = [sys.executable, "-m", "spacy", "train", f"configs/{recipe}.cfg"]
-    command += ["--output", str(folder), "--system.seed", str(seed), "--gpu-id", str(gpu_id)]
-    if recipe != "tok2vec":
-        command += ["--paths.encoder", encoder]
-    start = time.perf_counter()
-    process = subprocess.Popen(command)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        fail(f"Training {recipe} failed: see the messages above.")
-    minutes = (time.perf_counter() - start) / 60
-    nlp = spacy.load(folder / "model-best")
-    references = list(DocBin().from_disk("corpus/dev.spacy").get_docs(nlp.vocab))
-    predicted = list(nlp.pipe(doc.text for doc in references))
-    files = (file for file in (folder / "model-best").rglob("*") if file.is_file())
-    return {
-        "recipe": recipe,
-        "scores": score(list(zip(predicted, references, strict=True))),
-        "minutes": minutes,
-        "memory_gb": usage.ru_maxrss / 1e6,
-        "trainable": trainable_parameters(nlp),
-        "size_mb": sum(file.stat().st_size for file in files) / 1e6,
-    }
+def measure(
+    variant: str, encoder: str, seed: int, gpu_id: int, gold: list[str]
+) -> dict[str, float]:
+    """Train one variant with one seed and score its best checkpoint on every gold set."""
+    recipe, overrides = VARIANTS[variant]
+    config = Path(f"configs/{recipe}.cfg")
+    folder = FOLDER / f"{variant.replace(' ', '-')}-{seed}"
+    settings = {"paths.train": "corpus/train.spacy", "paths.dev": GOLD[0], "system.seed": seed}
+    settings |= encoder_setting(config, encoder) | overrides
+    try:
+        cost = train(config, folder, settings, gpu_id)
+    except TrainingError as error:
+        fail(error)
+    best = folder / "model-best"
+    row: dict[str, float] = {}
+    for path in gold:
+        scores = evaluate(best, path, folder)
+        row |= {f"{Path(path).stem} {label}": s["f1"] for label, s in scores.items()}
+    files = (file for file in best.rglob("*") if file.is_file())
+    row |= {"minutes": cost.minutes, "memory, GB": cost.memory_gb}
+    row |= {"trainable": trainable_parameters(spacy.load(best))}
+    return row | {"on disk, MB": sum(file.stat().st_size for file in files) / 1e6}
+
+
+def evaluate(model: Path, gold: str, folder: Path) -> dict[str, Any]:
+    """The scores of scripts/evaluate.py; a set that was scored before is not opened again."""
+    report = folder / f"{Path(gold).stem}.json"
+    if not report.is_file() or report.stat().st_mtime < (model / "meta.json").stat().st_mtime:
+        command = [sys.executable, "scripts/evaluate.py", str(model), gold, "--output", str(folder)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    scores: dict[str, Any] = srsly.read_json(report)["scores"]
+    return scores
 
 
 def trainable_parameters(nlp: Language) -> int:
@@ -81,23 +99,23 @@ def trainable_parameters(nlp: Language) -> int:
     return int(total)
 
 
-def table(rows: list[dict[str, Any]], labels: list[str]) -> str:
-    """The recipes side by side as Markdown."""
-    lines = [
-        "| | " + " | ".join(row["recipe"] for row in rows) + " |",
-        "|---|" + "---:|" * len(rows),
-    ]
-    for label in labels:
-        cells = " | ".join(f"{row['scores'].get(label, Score(0, 0, 0)).f1:.3f}" for row in rows)
-        lines.append(f"| F1 {label} | {cells} |")
-    for name, form in (
-        ("minutes", "{:.1f}"),
-        ("memory_gb", "{:.1f}"),
-        ("trainable", "{:,}"),
-        ("size_mb", "{:.0f}"),
-    ):
-        lines.append(f"| {name} | " + " | ".join(form.format(row[name]) for row in rows) + " |")
+def table(rows: dict[str, Row]) -> str:
+    """The variants side by side as Markdown: mean, and standard deviation over the seeds."""
+    lines = ["| | " + " | ".join(rows) + " |", "|---|" + "---:|" * len(rows)]
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    for name in names:
+        cells = " | ".join(cell(name, row[name]) for row in rows.values())
+        lines.append(f"| {name} | {cells} |")
     return "\n".join(lines)
+
+
+def cell(name: str, values: list[float]) -> str:
+    """One figure in the precision that it deserves."""
+    if name == "trainable":
+        return f"{values[0]:,.0f}"
+    digits = 1 if name in ("minutes", "memory, GB", "on disk, MB") else 3
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 and digits == 3 else ""
+    return f"{mean(values):.{digits}f}{spread}"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from spacy_goback.cli import fail, write_text
 from spacy_goback.metrics import confusion, confusion_table, score, score_table
 from spacy_goback.pages import render_differences
 
-LOG = Path("metrics/test_openings.jsonl")
+LOG = Path("metrics/test_log.jsonl")
 
 
 def main(

@@ -15,7 +15,6 @@ from spacy_goback.annotations import (
     read_jsonl,
     record_from_doc,
     record_from_json,
-    split_problems,
     to_prodigy,
 )
 from spacy_goback.tokenizer import make_tokenizer
@@ -48,28 +47,6 @@ def test_problems_say_where_and_why(bad: Record, reason: str) -> None:
 
 def test_a_good_record_has_no_problems() -> None:
     assert list(problems(record((0, 5, "MEASURE"), (6, 15, "SPECIFICATION")), NLP)) == []
-
-
-def test_leaks_between_splits_are_found() -> None:
-    long = "The down guy at pole nine has no strain insulator above the communication space."
-    near = "The down guy at pole nine has no strain insulator above the communication level."
-    splits = {
-        "train": [record(document="a"), record(text=long, document="a")],
-        "dev": [record(text="Something else entirely", document="a")],
-        "test": [record(text=near, document="b"), record(text=TEXT.upper(), document="b")],
-    }
-    found = "\n".join(split_problems(splits))
-    assert "document 'a' is also in train" in found
-    assert "nearly the same text as" in found
-    assert "the same text as f:1" in found
-
-
-def test_repeats_within_a_split_are_allowed() -> None:
-    records = [record(text="Pole 7 leans over road"), record(text="Pole 8 leans over road")]
-    assert list(split_problems({"train": records})) == []
-    long = "The down guy at pole nine has no strain insulator above the communication space."
-    near = long.replace("space", "level")
-    assert list(split_problems({"train": [record(text=long), record(text=near)]})) == []
 
 
 @pytest.mark.parametrize(

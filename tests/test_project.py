@@ -82,14 +82,14 @@ def test_reports_are_written(finished: Path) -> None:
     assert scores["all"]["support"] > 100
     assert "| all |" in (metrics / "dev.md").read_text()
     assert "40 texts differ" in (metrics / "dev-errors.html").read_text()
-    assert not (metrics / "test_openings.jsonl").exists()
+    assert not (metrics / "test_log.jsonl").exists()
 
 
 def test_opening_the_test_set_is_logged(finished: Path) -> None:
     for _ in range(2):
         done = run(finished, "run", "evaluate-test")
         assert done.returncode == 0, done.stdout + done.stderr
-    entries = list(srsly.read_jsonl(finished / "metrics" / "test_openings.jsonl"))
+    entries = list(srsly.read_jsonl(finished / "metrics" / "test_log.jsonl"))
     scores = srsly.read_json(finished / "metrics" / "test.json")["scores"]
     assert [entry["f1"] for entry in entries] == pytest.approx([scores["all"]["f1"]] * 2, abs=1e-4)
 

@@ -1,0 +1,95 @@
+"""Train on ever more of the documents and plot F1: does more writing pay, and for which labels?"""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import matplotlib.pyplot as plt
+import srsly
+import typer
+from matplotlib.ticker import FixedLocator, NullLocator
+from spacy.tokens import DocBin
+from spacy.vocab import Vocab
+
+from spacy_goback.cli import fail, write_text
+from spacy_goback.files import write_bytes
+from spacy_goback.recipes import TrainingError, encoder_setting, train
+
+SHARES = (10, 25, 50, 100)
+FOLDER = Path("training/curve")
+Curve = dict[str, list[float]]
+
+
+def main(
+    recipe: str = "lora",
+    encoder: str = "assets/encoder",
+    gpu_id: int = -1,
+    plot: Annotated[Path, typer.Option(help="Where the picture goes")] = Path(
+        "docs/learning-curve.png"
+    ),
+) -> None:
+    """Draw nested shares of the training documents; write the figures and the picture."""
+    config, records, curve = Path(f"configs/{recipe}.cfg"), [], {}
+    for share in SHARES:
+        folder = FOLDER / str(share)
+        records.append(draw(share, folder / "train.spacy"))
+        settings = encoder_setting(config, encoder) | {"paths.train": folder / "train.spacy"}
+        try:
+            train(config, folder, settings, gpu_id)
+        except TrainingError as error:
+            fail(error)
+        best = str(folder / "model-best")
+        command = [sys.executable, "scripts/evaluate.py", best, "corpus/dev.spacy"]
+        subprocess.run([*command, "--output", str(folder)], check=True, stdout=subprocess.DEVNULL)
+        curve[share] = {
+            k: s["f1"] for k, s in srsly.read_json(folder / "dev.json")["scores"].items()
+        }
+    lines: Curve = {
+        label: [curve[share].get(label, 0.0) for share in SHARES] for label in curve[100]
+    }
+    write_text(Path("metrics/curve.json"), srsly.json_dumps({"records": records, "f1": lines}))
+    draw_picture(records, lines, plot)
+    for label, values in lines.items():
+        typer.echo(f"{label:15}" + "".join(f"{value:8.3f}" for value in values))
+
+
+def draw(share: int, target: Path) -> int:
+    """Write the records of the first documents in shuffled order, up to the share; how many."""
+    docs = list(DocBin().from_disk("corpus/train.spacy").get_docs(Vocab()))
+    by_document: dict[str, list[int]] = {}
+    for i, doc in enumerate(docs):
+        home = doc.user_data["record"]["meta"]["document"]
+        by_document.setdefault(home, []).append(i)
+    names = sorted(by_document)
+    random.Random(0).shuffle(names)
+    chosen: list[int] = []
+    for name in names:
+        if len(chosen) < len(docs) * share / 100:
+            chosen += by_document[name]
+    kept = [docs[i] for i in sorted(chosen)]
+    write_bytes(target, DocBin(docs=kept, store_user_data=True).to_bytes())
+    return len(kept)
+
+
+def draw_picture(records: list[int], lines: Curve, target: Path) -> None:
+    """One small panel a label, all on one scale."""
+    figure, axes = plt.subplots(3, 4, figsize=(11, 7), sharex=True, sharey=True)
+    for axis, (label, values) in zip(axes.flat, lines.items(), strict=True):
+        axis.plot(records, values, marker="o", color="black" if label == "all" else "tab:blue")
+        axis.set_title(f"{label}: {values[-1]:.3f}", fontsize=10)
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(FixedLocator(records))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xticklabels([str(n) for n in records], fontsize=8)
+        axis.grid(alpha=0.3)
+    figure.supxlabel("training records (log scale)")
+    figure.supylabel("F1 on dev")
+    figure.tight_layout()
+    target.parent.mkdir(exist_ok=True)
+    figure.savefig(target, dpi=110)
+
+
+if __name__ == "__main__":
+    typer.run(main)
