@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import matplotlib
 import matplotlib.pyplot as plt
 import srsly
 import typer
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from spacy.tokens import DocBin
 from spacy.vocab import Vocab
 
@@ -18,7 +19,9 @@ from spacy_goback.files import write_bytes
 from spacy_goback.recipes import TrainingError, encoder_setting, train
 
 SHARES = (10, 25, 50, 100)
+COLUMNS = 4
 FOLDER = Path("training/curve")
+matplotlib.use("agg")
 Curve = dict[str, list[float]]
 
 
@@ -75,14 +78,21 @@ def draw(share: int, target: Path) -> int:
 
 def draw_picture(records: list[int], lines: Curve, target: Path) -> None:
     """One small panel a label, all on one scale."""
-    figure, axes = plt.subplots(3, 4, figsize=(11, 7), sharex=True, sharey=True)
-    for axis, (label, values) in zip(axes.flat, lines.items(), strict=True):
+    rows = -(-len(lines) // COLUMNS)
+    size = (11, 0.5 + 2.2 * rows)
+    figure, axes = plt.subplots(
+        rows, COLUMNS, figsize=size, sharex=True, sharey=True, squeeze=False
+    )
+    for axis in axes.flat[len(lines) :]:
+        axis.set_visible(False)
+    for axis, (label, values) in zip(axes.flat, lines.items(), strict=False):
         axis.plot(records, values, marker="o", color="black" if label == "all" else "tab:blue")
         axis.set_title(f"{label}: {values[-1]:.3f}", fontsize=10)
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(FixedLocator(records))
+        axis.xaxis.set_major_formatter(ScalarFormatter())
         axis.xaxis.set_minor_locator(NullLocator())
-        axis.set_xticklabels([str(n) for n in records], fontsize=8)
+        axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
     figure.supxlabel("training records (log scale)")
     figure.supylabel("F1 on dev")

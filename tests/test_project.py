@@ -13,6 +13,8 @@ import srsly
 import torch
 from conftest import write_encoder
 from spacy.language import Language
+from spacy.tokens import DocBin
+from spacy.vocab import Vocab
 
 from spacy_goback.adapters import find_shim
 from spacy_goback.lora_shim import adapter_state
@@ -44,9 +46,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = folder / "assets" / "annotations" / f"{split}.jsonl"
         srsly.write_jsonl(file, list(srsly.read_jsonl(file))[:40])
     write_encoder(folder / "tiny")
-    config = (folder / "configs" / "lora.cfg").read_text()
-    config = re.sub(r"(max_steps|eval_frequency|total_steps) = \d+", r"\1 = 8", config)
-    (folder / "configs" / "tiny.cfg").write_text(config)
+    for recipe in (folder / "configs").glob("*.cfg"):
+        config = recipe.read_text()
+        config = re.sub(r"(max_steps|eval_frequency|total_steps) = \d+", r"\1 = 8", config)
+        recipe.write_text(config)
+    shutil.copy(folder / "configs" / "lora.cfg", folder / "configs" / "tiny.cfg")
     return folder
 
 
@@ -92,6 +96,52 @@ def test_opening_the_test_set_is_logged(finished: Path) -> None:
     entries = list(srsly.read_jsonl(finished / "metrics" / "test_log.jsonl"))
     scores = srsly.read_json(finished / "metrics" / "test.json")["scores"]
     assert [entry["f1"] for entry in entries] == pytest.approx([scores["all"]["f1"]] * 2, abs=1e-4)
+
+
+def script(project: Path, *command: str) -> str:
+    line = [sys.executable, *command]
+    done = subprocess.run(line, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_noisy_twin_has_the_same_entities(finished: Path) -> None:
+    twins = [
+        [doc for doc in DocBin().from_disk(finished / "corpus" / name).get_docs(Vocab())]
+        for name in ("dev.spacy", "dev-noisy.spacy")
+    ]
+    clean, noisy = ([[e.label_ for e in doc.ents] for doc in docs] for docs in twins)
+    assert clean == noisy
+    changed = sum(a.text != b.text for a, b in zip(*twins, strict=True))
+    assert changed > len(clean) / 2
+
+
+def test_baselines_are_trained_and_opened_once(finished: Path) -> None:
+    log = finished / "metrics" / "test_log.jsonl"
+    command = ["scripts/baselines.py", "tok2vec", "--seeds", "2", "--test"]
+    before = len(list(srsly.read_jsonl(log))) if log.exists() else 0
+    script(finished, *command)
+    text = (finished / "metrics" / "baselines.md").read_text()
+    assert re.search(r"\| test all \| \d\.\d{3} ± \d\.\d{3} \|", text)
+    assert "| dev-noisy all |" in text
+    script(finished, *command)
+    entries = list(srsly.read_jsonl(log))[before:]
+    assert [Path(entry["model"]).parent.name for entry in entries] == ["tok2vec-0", "tok2vec-1"]
+    assert (finished / "metrics" / "baselines.md").read_text() == text
+
+
+def test_the_learning_curve_grows_by_whole_documents(finished: Path) -> None:
+    script(finished, "scripts/learning_curve.py", "--recipe", "tok2vec", "--plot", "curve.png")
+    curve = srsly.read_json(finished / "metrics" / "curve.json")
+    assert curve["records"] == [20, 20, 20, 40] and len(curve["f1"]["all"]) == 4
+    assert (finished / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_on_the_corpus_is_current(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "corpus.md"
+    shutil.copy(page, tmp_path)
+    script(ROOT, "scripts/describe_corpus.py", "--page", str(tmp_path / page.name))
+    assert (tmp_path / page.name).read_text() == page.read_text()
 
 
 def test_ablation_names_every_family(finished: Path) -> None:
