@@ -15,7 +15,7 @@ from spacy.language import Language
 from thinc.api import Model
 
 from spacy_goback.cli import fail, write_text
-from spacy_goback.recipes import TrainingError, encoder_setting, train
+from spacy_goback.recipes import TrainingError, settings, train
 
 # What is compared: a recipe, and what differs from it.
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
@@ -57,10 +57,8 @@ def measure(
     recipe, overrides = VARIANTS[variant]
     config = Path(f"configs/{recipe}.cfg")
     folder = FOLDER / f"{variant.replace(' ', '-')}-{seed}"
-    settings = {"paths.train": "corpus/train.spacy", "paths.dev": GOLD[0], "system.seed": seed}
-    settings |= encoder_setting(config, encoder) | overrides
     try:
-        cost = train(config, folder, settings, gpu_id)
+        cost = train(config, folder, settings(config, encoder, seed) | overrides, gpu_id)
     except TrainingError as error:
         fail(error)
     best = folder / "model-best"

@@ -11,12 +11,12 @@ import matplotlib.pyplot as plt
 import srsly
 import typer
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
-from spacy.tokens import DocBin
+from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
 from spacy_goback.cli import fail, write_text
 from spacy_goback.files import write_bytes
-from spacy_goback.recipes import TrainingError, encoder_setting, train
+from spacy_goback.recipes import TRAIN, TrainingError, settings, train
 
 SHARES = (10, 25, 50, 100)
 COLUMNS = 4
@@ -36,11 +36,12 @@ def main(
     """Draw nested shares of the training documents; write the figures and the picture."""
     config, records, curve = Path(f"configs/{recipe}.cfg"), [], {}
     for share in SHARES:
-        folder = FOLDER / str(share)
-        records.append(draw(share, folder / "train.spacy"))
-        settings = encoder_setting(config, encoder) | {"paths.train": folder / "train.spacy"}
+        # All of the data is the first of the baselines: not trained twice.
+        folder = FOLDER / str(share) if share < 100 else Path(f"training/baselines/{recipe}-0")
+        data = folder / "train.spacy" if share < 100 else TRAIN
+        records.append(draw(share, data))
         try:
-            train(config, folder, settings, gpu_id)
+            train(config, folder, settings(config, encoder, 0, data), gpu_id)
         except TrainingError as error:
             fail(error)
         best = str(folder / "model-best")
@@ -60,20 +61,20 @@ def main(
 
 def draw(share: int, target: Path) -> int:
     """Write the records of the first documents in shuffled order, up to the share; how many."""
-    docs = list(DocBin().from_disk("corpus/train.spacy").get_docs(Vocab()))
-    by_document: dict[str, list[int]] = {}
-    for i, doc in enumerate(docs):
-        home = doc.user_data["record"]["meta"]["document"]
-        by_document.setdefault(home, []).append(i)
+    docs = list(DocBin().from_disk(TRAIN).get_docs(Vocab()))
+    if share == 100:
+        return len(docs)
+    by_document: dict[str, list[Doc]] = {}
+    for doc in docs:
+        by_document.setdefault(doc.user_data["record"]["meta"]["document"], []).append(doc)
     names = sorted(by_document)
     random.Random(0).shuffle(names)
-    chosen: list[int] = []
+    chosen: list[Doc] = []
     for name in names:
         if len(chosen) < len(docs) * share / 100:
             chosen += by_document[name]
-    kept = [docs[i] for i in sorted(chosen)]
-    write_bytes(target, DocBin(docs=kept, store_user_data=True).to_bytes())
-    return len(kept)
+    write_bytes(target, DocBin(docs=chosen, store_user_data=True).to_bytes())
+    return len(chosen)
 
 
 def draw_picture(records: list[int], lines: Curve, target: Path) -> None:

@@ -15,6 +15,7 @@ import srsly
 from .files import write_bytes
 
 DONE = "finished.json"
+TRAIN, DEV = Path("corpus/train.spacy"), Path("corpus/dev.spacy")
 
 
 class TrainingError(RuntimeError):
@@ -57,14 +58,17 @@ def train(config: Path, output: Path, overrides: Mapping[str, object], gpu_id: i
     return cost
 
 
-def encoder_setting(config: Path, encoder: str) -> dict[str, object]:
-    """The override that gives a recipe its encoder; none where the recipe has no encoder.
+def settings(config: Path, encoder: str, seed: int, data: Path = TRAIN) -> dict[str, object]:
+    """The overrides of one training in the project's folder.
 
-    config: the recipe.
+    config: the recipe; one without an encoder is given none.
     encoder: a path or a name on a model hub.
+    seed: of everything random.
+    data: the training set, a DocBin.
     """
+    found: dict[str, object] = {"paths.train": data, "paths.dev": DEV, "system.seed": seed}
     paths = spacy.util.load_config(config, interpolate=False)["paths"]
-    return {"paths.encoder": encoder} if "encoder" in paths else {}
+    return found | ({"paths.encoder": encoder} if "encoder" in paths else {})
 
 
 def fingerprint(config: Path, overrides: Mapping[str, object]) -> str:
