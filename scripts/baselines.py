@@ -1,21 +1,20 @@
 """Train every recipe with several seeds on the same data and print one table."""
 
-import subprocess
-import sys
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Annotated, Any
+from typing import Annotated
 
 import spacy
 import srsly
 import typer
+from evaluate import scores_of
 from rich.console import Console
 from rich.markdown import Markdown
 from spacy.language import Language
 from thinc.api import Model
 
 from spacy_goback.cli import fail, write_text
-from spacy_goback.recipes import TrainingError, settings, train
+from spacy_goback.recipes import DEV, TrainingError, settings, train
 
 # What is compared: a recipe, and what differs from it.
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
@@ -26,7 +25,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 }
 FOLDER = Path("training/baselines")
 # The gold sets of choices; the test set is asked for by name.
-GOLD = ["corpus/dev.spacy", "corpus/dev-noisy.spacy"]
+GOLD = [DEV, Path("corpus/dev-noisy.spacy")]
 Row = dict[str, list[float]]
 
 
@@ -39,7 +38,7 @@ def main(
     output: Path = Path("metrics/baselines.md"),
 ) -> None:
     """Train what is not trained yet, score each model, show mean and standard deviation."""
-    gold = [*GOLD, "corpus/test.spacy"] if test else GOLD
+    gold = [*GOLD, Path("corpus/test.spacy")] if test else GOLD
     rows: dict[str, Row] = {}
     for variant in variants or VARIANTS:
         found = [measure(variant, encoder, seed, gpu_id, gold) for seed in range(seeds)]
@@ -51,7 +50,7 @@ def main(
 
 
 def measure(
-    variant: str, encoder: str, seed: int, gpu_id: int, gold: list[str]
+    variant: str, encoder: str, seed: int, gpu_id: int, gold: list[Path]
 ) -> dict[str, float]:
     """Train one variant with one seed and score its best checkpoint on every gold set."""
     recipe, overrides = VARIANTS[variant]
@@ -64,22 +63,12 @@ def measure(
     best = folder / "model-best"
     row: dict[str, float] = {}
     for path in gold:
-        scores = evaluate(best, path, folder)
-        row |= {f"{Path(path).stem} {label}": s["f1"] for label, s in scores.items()}
+        scores = scores_of(folder, path, gpu_id)
+        row |= {f"{path.stem} {label}": s["f1"] for label, s in scores.items()}
     files = (file for file in best.rglob("*") if file.is_file())
     row |= {"minutes": cost.minutes, "memory, GB": cost.memory_gb}
     row |= {"trainable": trainable_parameters(spacy.load(best))}
     return row | {"on disk, MB": sum(file.stat().st_size for file in files) / 1e6}
-
-
-def evaluate(model: Path, gold: str, folder: Path) -> dict[str, Any]:
-    """The scores of scripts/evaluate.py; a set that was scored before is not opened again."""
-    report = folder / f"{Path(gold).stem}.json"
-    if not report.is_file() or report.stat().st_mtime < (model / "meta.json").stat().st_mtime:
-        command = [sys.executable, "scripts/evaluate.py", str(model), gold, "--output", str(folder)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    scores: dict[str, Any] = srsly.read_json(report)["scores"]
-    return scores
 
 
 def trainable_parameters(nlp: Language) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +39,17 @@ def main(
     references = list(DocBin().from_disk(gold).get_docs(nlp.vocab))
     predicted = list(nlp.pipe(doc.text for doc in references))
     report(list(zip(predicted, references, strict=True)), gold.stem, model, output)
+
+
+def scores_of(folder: Path, gold: Path, gpu_id: int = -1) -> dict[str, dict[str, float]]:
+    """The scores of FOLDER/model-best, in a process of its own; not again if they are there."""
+    model, known = folder / "model-best", folder / f"{gold.stem}.json"
+    if not known.is_file() or known.stat().st_mtime < (model / "meta.json").stat().st_mtime:
+        command = [sys.executable, __file__, str(model), str(gold), "--output", str(folder)]
+        command += ["--gpu-id", str(gpu_id)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    scores: dict[str, dict[str, float]] = srsly.read_json(known)["scores"]
+    return scores
 
 
 def report(pairs: list[tuple[Doc, Doc]], name: str, model: str, output: Path) -> None:

@@ -1,8 +1,6 @@
 """Train on ever more of the documents and plot F1: does more writing pay, and for which labels?"""
 
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +8,14 @@ import matplotlib
 import matplotlib.pyplot as plt
 import srsly
 import typer
+from evaluate import scores_of
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
 from spacy_goback.cli import fail, write_text
 from spacy_goback.files import write_bytes
-from spacy_goback.recipes import TRAIN, TrainingError, settings, train
+from spacy_goback.recipes import DEV, TRAIN, TrainingError, settings, train
 
 SHARES = (10, 25, 50, 100)
 COLUMNS = 4
@@ -44,12 +43,8 @@ def main(
             train(config, folder, settings(config, encoder, 0, data), gpu_id)
         except TrainingError as error:
             fail(error)
-        best = str(folder / "model-best")
-        command = [sys.executable, "scripts/evaluate.py", best, "corpus/dev.spacy"]
-        subprocess.run([*command, "--output", str(folder)], check=True, stdout=subprocess.DEVNULL)
-        curve[share] = {
-            k: s["f1"] for k, s in srsly.read_json(folder / "dev.json")["scores"].items()
-        }
+        scores = scores_of(folder, DEV, gpu_id)
+        curve[share] = {label: score["f1"] for label, score in scores.items()}
     lines: Curve = {
         label: [curve[share].get(label, 0.0) for share in SHARES] for label in curve[100]
     }

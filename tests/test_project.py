@@ -17,6 +17,7 @@ from spacy.tokens import DocBin
 from spacy.vocab import Vocab
 
 from spacy_goback.adapters import find_shim
+from spacy_goback.encoder import check_other
 from spacy_goback.lora_shim import adapter_state
 
 ROOT = Path(__file__).parent.parent
@@ -135,6 +136,34 @@ def test_the_learning_curve_grows_by_whole_documents(finished: Path) -> None:
     curve = srsly.read_json(finished / "metrics" / "curve.json")
     assert curve["records"] == [20, 20, 20, 40] and len(curve["f1"]["all"]) == 4
     assert (finished / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tuning_shows_what_was_run_and_what_was_not(finished: Path) -> None:
+    command = ["scripts/tune.py", "--recipe", "tiny", "--encoders", "tiny", "--ranks", "2,4"]
+    command += ["--steps", "5", "--targets", "qv"]
+    none = script(finished, *command, "--minutes", "0")
+    assert none.count("not run") == 2
+    script(finished, *command)
+    text = (finished / "metrics" / "tune.md").read_text()
+    assert len(re.findall(r"\| tiny \| [24] \| qv \| 0.001 \| \d\.\d{3} \| 1 of 1 \|", text)) == 2
+    folders = [folder.name for folder in (finished / "training" / "tune").iterdir()]
+    assert sorted(folders) == [f"tiny-tiny-{rank}-qv-0.001-5-0" for rank in (2, 4)]
+
+
+def test_pretraining_pauses_and_goes_on_to_a_folded_encoder(finished: Path) -> None:
+    command = [sys.executable, "scripts/pretrain.py", "assets/annotations/train.jsonl:3"]
+    command += ["--encoder", "tiny", "--steps", "4", "--every", "2", "--batch", "4"]
+    command += ["--length", "32", "--rank", "2", "--folded", "training/domain-encoder"]
+    paused = subprocess.run([*command, "--minutes", "0"], cwd=finished, capture_output=True)
+    assert paused.returncode == 2 and b"Paused at step 0 of 4" in paused.stdout + paused.stderr
+    assert "step 4: loss" in script(finished, *command[1:])
+    adapter = finished / "training" / "domain-adapter"
+    assert {"adapter_config.json", "adapter_model.safetensors", "loss.png"} == {
+        file.name for file in adapter.iterdir()
+    }
+    bad = subprocess.run([*command, "--rank", "4"], cwd=finished, capture_output=True, text=True)
+    assert bad.returncode == 1 and "other settings" in bad.stderr
+    assert check_other(str(finished / "training" / "domain-encoder")) == "distilbert"
 
 
 def test_the_page_on_the_corpus_is_current(tmp_path: Path) -> None:

@@ -1,0 +1,126 @@
+"""Teach an encoder the trade's language by masked language modelling, as a LoRA adapter."""
+
+import random
+import time
+from pathlib import Path
+from typing import Annotated
+
+import matplotlib
+import matplotlib.pyplot as plt
+import torch
+import typer
+from rich.progress import track
+from wasabi import msg
+
+from spacy_goback.annotations import AnnotationError
+from spacy_goback.cli import fail
+from spacy_goback.masking import Rows, pack, read_texts
+from spacy_goback.pretraining import PROGRESS, Plan, Pretrainer, fold
+from spacy_goback.tensors import CheckpointError
+
+matplotlib.use("agg")
+HELD_OUT = 0.02
+
+
+def main(
+    texts: Annotated[
+        list[str], typer.Argument(help="Files (.txt, .txt.xz, .jsonl), with a weight as FILE:4")
+    ],
+    encoder: str = "assets/encoder",
+    output: Annotated[Path, typer.Option(help="Gets the adapter")] = Path(
+        "training/domain-adapter"
+    ),
+    work: Annotated[Path, typer.Option(help="Checkpoints; a started one is resumed")] = Path(
+        "training/domain"
+    ),
+    folded: Annotated[Path | None, typer.Option(help="Gets encoder and adapter in one")] = None,
+    rank: Annotated[int, typer.Option(help="Of the adapter; 0 trains all weights")] = 32,
+    alpha: int = 64,
+    steps: int = 2000,
+    batch: int = 32,
+    length: int = 128,
+    rate: float = 5e-4,
+    seed: int = 0,
+    minutes: Annotated[float, typer.Option(help="Pause after so long; run again to resume")] = 1e9,
+    every: Annotated[int, typer.Option(help="Steps between checkpoints")] = 100,
+    gpu_id: int = -1,
+) -> None:
+    """Train, or resume; write the adapter when all steps are done."""
+    plan = Plan(encoder, rank, alpha, length, batch, steps, rate, seed=seed)
+    try:
+        trainer = Pretrainer(plan, "cpu" if gpu_id < 0 else f"cuda:{gpu_id}")
+        rows, held_out = read_rows(texts, trainer)
+        if (work / PROGRESS).is_file():
+            trainer.resume(work)
+            msg.info(f"{work}: resumed at step {trainer.progress.step}")
+    except (AnnotationError, CheckpointError) as error:
+        fail(error)
+    msg.info(f"{len(rows)} rows of {length} pieces to train on, {len(held_out)} held out")
+    run(trainer, rows, held_out, work, every, minutes)
+    if trainer.progress.step < steps:
+        msg.warn(f"Paused at step {trainer.progress.step} of {steps}: run again to go on")
+        raise typer.Exit(2)
+    trainer.export(output)
+    draw(trainer, output / "loss.png")
+    msg.good(f"{output}: held-out loss {trainer.progress.held_out[-1][1]:.3f} nats a piece")
+    if folded and rank:
+        fold(encoder, output, folded)
+        msg.good(f"{folded}: encoder with the adapter folded in")
+
+
+def read_rows(texts: list[str], trainer: Pretrainer) -> tuple[Rows, Rows]:
+    """Rows to train on, weighted by repetition, and rows of texts that are held out."""
+    train: list[str] = []
+    held_out: list[str] = []
+    for argument in texts:
+        name, _, weight = argument.partition(":")
+        rng = random.Random(0)
+        for text in read_texts(Path(name)):
+            if rng.random() < HELD_OUT:
+                held_out.append(text)
+            else:
+                train += [text] * int(weight or 1)
+    random.Random(0).shuffle(train)
+    rows, rest = (pack(part, trainer.tokenizer, trainer.plan.length) for part in (train, held_out))
+    if not len(rows) or not len(rest):
+        fail(f"{', '.join(texts)}: too little text, not one row of {trainer.plan.length} pieces.")
+    return rows, rest
+
+
+def run(
+    trainer: Pretrainer, rows: Rows, held_out: Rows, work: Path, every: int, minutes: float
+) -> None:
+    """Train from checkpoint to checkpoint until the plan or the time is at its end."""
+    start, first = time.monotonic(), trainer.progress.step
+    if first == 0:
+        trainer.evaluate(held_out)
+    while trainer.progress.step < trainer.plan.steps and time.monotonic() - start < 60 * minutes:
+        until = min(trainer.progress.step + every, trainer.plan.steps)
+        steps = trainer.train(rows, until)
+        losses = list(track(steps, f"to {until}", every, transient=True))
+        loss = trainer.evaluate(held_out)
+        trainer.save(work)
+        pieces = (trainer.progress.step - first) * trainer.plan.batch * trainer.plan.length
+        speed = pieces / (time.monotonic() - start)
+        typer.echo(
+            f"step {until}: loss {sum(losses) / len(losses):.3f}, held out {loss:.3f}, "
+            f"{speed:,.0f} pieces/s on {torch.get_num_threads()} threads"
+        )
+
+
+def draw(trainer: Pretrainer, target: Path) -> None:
+    """Plot both losses against steps."""
+    figure, axis = plt.subplots(figsize=(7, 4))
+    progress = trainer.progress
+    axis.plot(*zip(*progress.trained, strict=True), label="training", alpha=0.4)
+    axis.plot(*zip(*progress.held_out, strict=True), label="held out", marker=".")
+    axis.set_xlabel("steps")
+    axis.set_ylabel("nats a hidden piece")
+    axis.legend()
+    axis.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(target, dpi=110)
+
+
+if __name__ == "__main__":
+    typer.run(main)

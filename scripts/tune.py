@@ -1,0 +1,133 @@
+"""Search LoRA's settings on the development set: a cell a combination, resumed where it stopped."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Annotated
+
+import srsly
+import typer
+from evaluate import scores_of
+from rich.console import Console
+from rich.markdown import Markdown
+from wasabi import msg
+
+from spacy_goback.cli import fail, write_text
+from spacy_goback.recipes import DEV, TrainingError, settings, train
+
+FOLDER = Path("training/tune")
+MODEL, OPTIMIZER = "components.transformer.model", "training.optimizer.learn_rate"
+# What LoRA changes, by the names that DistilBERT gives its layers.
+TARGETS = {
+    "qv": ["q_lin", "v_lin"],
+    "attention": ["q_lin", "k_lin", "v_lin", "out_lin"],
+    "all": ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"],
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of settings, trained with several seeds."""
+
+    recipe: str
+    encoder: str
+    rank: int
+    targets: str
+    rate: float
+    steps: int
+
+    def folder(self, seed: int) -> Path:
+        """Where the pipeline of a seed goes: its settings are its name.
+
+        seed: from 0 on.
+        """
+        parts = (str(value).strip("/").replace("/", "_") for value in asdict(self).values())
+        return FOLDER / f"{'-'.join(parts)}-{seed}"
+
+    def score(self, seed: int) -> float | None:
+        """F1 on the development set, None where that was not run.
+
+        seed: from 0 on.
+        """
+        report = self.folder(seed) / "dev.json"
+        return float(srsly.read_json(report)["scores"]["all"]["f1"]) if report.is_file() else None
+
+
+def main(
+    recipe: Annotated[str, typer.Option(help="Of configs/, one with LoRA")] = "lora",
+    encoders: Annotated[str, typer.Option(help="Paths or names")] = "assets/encoder",
+    ranks: Annotated[str, typer.Option(help="Such as 4,16,64")] = "24",
+    targets: Annotated[str, typer.Option(help=f"Of {', '.join(TARGETS)}")] = "all",
+    rates: Annotated[str, typer.Option(help="Peak learning rates")] = "0.001",
+    steps: Annotated[int, typer.Option(help="The same for every cell")] = 2600,
+    seeds: Annotated[int, typer.Option(help="How many, from 0 on")] = 1,
+    minutes: Annotated[float, typer.Option(help="Start nothing more after so long")] = 1e9,
+    gpu_id: int = -1,
+    output: Path = Path("metrics/tune.md"),
+) -> None:
+    """Train every combination that is not trained yet; say which were not run."""
+    unknown = sorted(set(targets.split(",")) - TARGETS.keys())
+    if unknown:
+        fail(f"--targets {targets}: {', '.join(unknown)} is none of {', '.join(TARGETS)}.")
+    try:
+        axes = (encoders.split(","), [*map(int, ranks.split(","))], targets.split(","))
+        speeds = [*map(float, rates.split(","))]
+    except ValueError as error:
+        fail(f"--ranks and --rates take numbers, commas between: {error}.")
+    combinations = itertools.product(*axes, speeds)
+    cells = [Cell(recipe, e, r, t, rate, steps) for e, r, t, rate in combinations]
+    start = time.monotonic()
+    for seed, cell in itertools.product(range(seeds), cells):
+        if time.monotonic() - start < 60 * minutes:
+            run(cell, seed, gpu_id)
+    text = table(cells, seeds)
+    write_text(output, f"# LoRA's settings on the development set, {steps} steps\n\n{text}\n")
+    Console().print(Markdown(text))
+
+
+def run(cell: Cell, seed: int, gpu_id: int) -> None:
+    """Train and score one cell, unless that is done; a failed one is left out."""
+    config = Path(f"configs/{cell.recipe}.cfg")
+    overrides = settings(config, cell.encoder, seed) | {
+        f"{MODEL}.rank": cell.rank,
+        f"{MODEL}.target_modules": srsly.json_dumps(TARGETS[cell.targets]),
+        f"{OPTIMIZER}.initial_rate": cell.rate,
+        f"{OPTIMIZER}.total_steps": cell.steps,
+        "training.max_steps": cell.steps,
+        "training.eval_frequency": max(1, cell.steps // 5),
+    }
+    folder = cell.folder(seed)
+    try:
+        train(config, folder, overrides, gpu_id)
+    except TrainingError as error:
+        msg.warn(f"{error} {folder.name} is left out.")
+        return
+    scores_of(folder, DEV, gpu_id)
+
+
+def table(cells: list[Cell], seeds: int) -> str:
+    """The cells from the best down, F1 as mean and standard deviation; then those not run."""
+    rows = [(cell, list(scores(cell, seeds))) for cell in cells]
+    rows.sort(key=lambda row: -mean(row[1]) if row[1] else 1)
+    lines = ["| encoder | rank | targets | rate | F1 | seeds |", "|---|---:|---|---:|---:|---:|"]
+    for cell, found in rows:
+        spread = f" ± {stdev(found):.3f}" if len(found) > 1 else ""
+        shown = f"{mean(found):.3f}{spread}" if found else "not run"
+        name = f"{cell.encoder} | {cell.rank} | {cell.targets} | {cell.rate:g}"
+        lines.append(f"| {name} | {shown} | {len(found)} of {seeds} |")
+    return "\n".join(lines)
+
+
+def scores(cell: Cell, seeds: int) -> Iterator[float]:
+    """F1 of the seeds that were run."""
+    for seed in range(seeds):
+        score = cell.score(seed)
+        if score is not None:
+            yield score
+
+
+if __name__ == "__main__":
+    typer.run(main)
