@@ -19,6 +19,7 @@ from spacy_goback.metrics import Key, Score, score_spans
 from spacy_goback.tokenizer import make_tokenizer
 
 SPLITS = ("train", "dev", "test")
+READERS = ("a", "b", "author")
 START, END = "<!-- tables: written by scripts/describe_corpus.py -->", "<!-- end of tables -->"
 Rows = list[list[object]]
 
@@ -33,7 +34,7 @@ def main(
     try:
         splits = {split: read_jsonl(folder / f"{split}.jsonl") for split in SPLITS}
         readings = {
-            split: [read_jsonl(folder / "readings" / f"{split}-{reader}.jsonl") for reader in "ab"]
+            split: [read_jsonl(folder / "readings" / f"{split}-{who}.jsonl") for who in READERS]
             for split in SPLITS[1:]
         }
     except AnnotationError as error:
@@ -107,10 +108,15 @@ def kind_table(splits: dict[str, list[Record]], kind: Callable[[Record], str]) -
 
 
 def agreement_table(readings: dict[str, list[list[Record]]]) -> str:
-    """Exact-match F1 between the readers, by label and split, with the spans of each."""
-    scores = {split: agreement(*readers) for split, readers in readings.items()}
-    both = [[r for readers in readings.values() for r in readers[i]] for i in (0, 1)]
-    scores["both"] = agreement(*both)
+    """Exact-match F1 between the readers by label and split, and of each with the author."""
+    scores = {split: agreement(first, second) for split, (first, second, _) in readings.items()}
+    first, second, author = (
+        [r for readers in readings.values() for r in readers[i]] for i in range(len(READERS))
+    )
+    scores["both"] = agreement(first, second)
+    scores["A and author"], scores["B and author"] = (
+        agreement(reader, author) for reader in (first, second)
+    )
     rows: Rows = [["label", *scores, "spans of A", "spans of B"]]
     for label in ("all", *LABELS):
         cells = (f"{scores[split].get(label, Score(0, 0, 0)).f1:.3f}" for split in scores)
