@@ -3,7 +3,6 @@
 import random
 from pathlib import Path
 
-import spacy
 import typer
 from spacy.tokens import DocBin
 from spacy.training import Example
@@ -12,15 +11,14 @@ from wasabi import msg
 from spacy_goback.augmenter import field_noise
 from spacy_goback.cli import fail
 from spacy_goback.files import write_bytes
-from spacy_goback.tokenizer import make_tokenizer
+from spacy_goback.tokenizer import blank
 
 
 def main(source: Path, target: Path, seed: int = 0) -> None:
     """Noise every text, with its own entities: swapping is left to training."""
     if not source.is_file():
         fail(f"{source}: there is no such file; run the step `convert` first.")
-    nlp = spacy.blank("en")
-    nlp.tokenizer = make_tokenizer(nlp)
+    nlp = blank()
     random.seed(seed)
     augment = field_noise(level=1.0, kinds={"swap": 0.0})
     noisy = DocBin(store_user_data=True)

@@ -3,7 +3,6 @@
 from collections import Counter
 from pathlib import Path
 
-import spacy
 import srsly
 import typer
 from rich.console import Console
@@ -19,13 +18,12 @@ from spacy_goback.annotations import (
 )
 from spacy_goback.cli import fail, write_text
 from spacy_goback.corpus import frame_problems, split_problems, wording_problems
-from spacy_goback.tokenizer import make_tokenizer
+from spacy_goback.tokenizer import blank
 
 
 def main(files: list[Path], output: Path | None = None) -> None:
     """Check one JSONL file a split; every problem is a line with file, line and reason."""
-    nlp = spacy.blank("en")
-    nlp.tokenizer = make_tokenizer(nlp)
+    nlp = blank()
     try:
         one_folder = len({file.stem for file in files}) == len(files)
         splits = {file.stem if one_folder else str(file): read_jsonl(file) for file in files}

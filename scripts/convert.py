@@ -2,20 +2,18 @@
 
 from pathlib import Path
 
-import spacy
 import typer
 from wasabi import msg
 
 from spacy_goback.annotations import AnnotationError
 from spacy_goback.cli import fail
 from spacy_goback.formats import read, write
-from spacy_goback.tokenizer import make_tokenizer
+from spacy_goback.tokenizer import blank
 
 
 def main(source: Path, target: Path) -> None:
     """Convert one file; the endings tell the formats (.jsonl .json .iob .conll .spacy)."""
-    nlp = spacy.blank("en")
-    nlp.tokenizer = make_tokenizer(nlp)
+    nlp = blank()
     try:
         records = read(source)
         write(target, records, nlp)

@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated
 
-import spacy
 import srsly
 import typer
 from wasabi import msg
@@ -16,7 +15,7 @@ from spacy_goback.annotations import LABELS, AnnotationError, Record, read_jsonl
 from spacy_goback.cli import fail, write_text
 from spacy_goback.corpus import wordings
 from spacy_goback.metrics import Key, Score, score_spans
-from spacy_goback.tokenizer import make_tokenizer
+from spacy_goback.tokenizer import blank
 
 SPLITS = ("train", "dev", "test")
 READERS = ("a", "b", "author")
@@ -58,8 +57,7 @@ def main(
 
 def size_table(splits: dict[str, list[Record]]) -> str:
     """Documents, records, tokens, lengths and words, a column a split."""
-    nlp = spacy.blank("en")
-    nlp.tokenizer = make_tokenizer(nlp)
+    nlp = blank()
     texts = {s: [nlp.make_doc(r.text) for r in records] for s, records in splits.items()}
     words = {
         s: Counter(t.lower_ for doc in docs for t in doc if t.is_alpha) for s, docs in texts.items()

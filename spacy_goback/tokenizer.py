@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+import spacy
 from spacy.language import Language
 from spacy.tokenizer import Tokenizer
 
@@ -20,6 +21,13 @@ def create_tokenizer() -> Callable[[Language], Tokenizer]:
     span does not cut a word or a number in two. It holds no exceptions: "G.O. 95" is five tokens.
     """
     return make_tokenizer
+
+
+def blank() -> Language:
+    """An empty English pipeline with this tokenizer, for reading and writing annotations."""
+    nlp = spacy.blank("en")
+    nlp.tokenizer = make_tokenizer(nlp)
+    return nlp
 
 
 def make_tokenizer(nlp: Language) -> Tokenizer:
