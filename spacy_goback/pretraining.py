@@ -123,7 +123,8 @@ class Pretrainer:
         mask, vocabulary = self.tokenizer.mask_token_id, len(self.tokenizer)
         shown, hidden = (t.to(self.device) for t in hide(rows, mask, vocabulary, generator))
         only_head = self.encoder.training and self.progress.step < self.plan.head_steps
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.device != "cpu"):
+        kind = torch.device(self.device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu"):
             with torch.set_grad_enabled(torch.is_grad_enabled() and not only_head):
                 states = self.encoder(input_ids=shown).last_hidden_state[hidden]
             scores = self.head(states)
