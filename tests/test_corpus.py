@@ -99,3 +99,10 @@ def test_readings_are_of_the_same_texts_as_the_split(splits: dict[str, list[Reco
         for reader in ("a", "b", "author"):
             reading = read_jsonl(ANNOTATIONS / "readings" / f"{split}-{reader}.jsonl")
             assert [r.text for r in reading] == texts
+
+
+def test_pretraining_text_is_far_from_dev_and_test(splits: dict[str, list[Record]]) -> None:
+    lines = (ANNOTATIONS.parent / "pretraining" / "trade.txt").read_text().split("\n")
+    text = [record(line, "trade") for line in lines if line]
+    assert len(text) > 2000
+    assert list(split_problems({"trade": text, **{s: splits[s] for s in ("dev", "test")}})) == []
