@@ -1,4 +1,4 @@
-"""Convert annotations between formats: Prodigy JSONL, CoNLL/IOB, spaCy JSON and DocBin."""
+"""Convert annotations: Prodigy JSONL, inline markup, CoNLL/IOB, spaCy JSON and DocBin."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from spacy_goback.tokenizer import blank
 
 
 def main(source: Path, target: Path) -> None:
-    """Convert one file; the endings tell the formats (.jsonl .json .iob .conll .spacy)."""
+    """Convert one file; the endings tell the formats (.jsonl .txt .json .iob .conll .spacy)."""
     nlp = blank()
     try:
         records = read(source)

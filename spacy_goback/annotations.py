@@ -1,6 +1,6 @@
 """Annotated records: one text with its spans, as Prodigy writes them, and their faults."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ LABELS = (
     "ZONE",
     "TEST",
 )
+# A stretch of text and its label, "" between entities: what edits change, offsets following.
+Piece = tuple[str, str]
 ANSWERS = ("accept", "reject", "ignore")
 
 
@@ -166,6 +168,32 @@ def problems(record: Record, nlp: Language, labels: Iterable[str] = LABELS) -> I
         if entity.start < end:
             yield f"{record.where}: {name} {surface!r} overlaps the span before it."
         end = max(end, entity.end)
+
+
+def pieces(record: Record) -> list[Piece]:
+    """Cut a record's text at the bounds of its entities.
+
+    record: entities in order, none overlapping.
+    """
+    found, end = [], 0
+    for entity in sorted(record.entities):
+        found += [(record.text[end : entity.start], "")]
+        found += [(record.text[entity.start : entity.end], entity.label)]
+        end = entity.end
+    return [piece for piece in [*found, (record.text[end:], "")] if piece[0]]
+
+
+def join(parts: Sequence[Piece]) -> Record:
+    """Put pieces together again, with the offsets that they now have.
+
+    parts: as `pieces` gives them, edited or not.
+    """
+    text, entities = "", []
+    for part, label in parts:
+        if label:
+            entities.append(Entity(len(text), len(text) + len(part), label))
+        text += part
+    return Record(text, entities)
 
 
 def make_doc(record: Record, nlp: Language) -> Doc:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from spacy.language import Language
 from spacy.training import Example
 
-from .annotations import AnnotationError, make_doc, record_from_doc
-from .noise import EDITS, Piece, join, pieces, recase
+from .annotations import AnnotationError, Piece, join, make_doc, pieces, record_from_doc
+from .noise import EDITS, recase
 
 Augmenter = Callable[[Language, Example], Iterator[Example]]
 # How often a noised text undergoes each kind of edit.

@@ -4,8 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-from .annotations import Record
-from .noise import pieces
+from .annotations import Record, pieces
 
 # Share of three-word runs in common at which two texts count as one.
 NEAR = 0.7

@@ -1,4 +1,4 @@
-"""Annotations in and out: Prodigy JSONL, CoNLL/IOB, spaCy's JSONL and JSON, DocBin."""
+"""Annotations in and out: Prodigy JSONL, inline markup, CoNLL/IOB, spaCy's JSON, DocBin."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,13 +19,15 @@ from .annotations import (
     to_prodigy,
 )
 from .files import write_bytes
+from .markup import parse, render
 
 
 def read(path: Path) -> list[Record]:
     """Read annotations in any known format, told by the file's ending.
 
-    path: .jsonl (Prodigy or spaCy), .json (a list of `Doc.to_json`, or spaCy 2's training
-        format), .iob or .conll, .spacy.
+    path: .jsonl (Prodigy or spaCy), .txt (a record a line, inline markup; the file's name is that
+        of the document), .json (a list of `Doc.to_json`, or spaCy 2's training format), .iob or
+        .conll, .spacy.
     Raises AnnotationError where the ending is unknown, the file is missing or cannot be read.
     """
     reader = READERS.get(path.suffix)
@@ -62,6 +64,14 @@ def accepted(records: Iterable[Record], nlp: Language) -> list[Doc]:
     Raises AnnotationError where a span does not fall on token boundaries.
     """
     return [make_doc(record, nlp) for record in records if record.answer == "accept"]
+
+
+def _read_markup(path: Path) -> list[Record]:
+    lines = path.read_text("utf8").split("\n")
+    records = [parse(line, f"{path}:{i}") for i, line in enumerate(lines, 1) if line.strip()]
+    for record in records:
+        record.meta = {"document": path.stem}
+    return records
 
 
 def _read_json(path: Path) -> list[Record]:
@@ -109,6 +119,11 @@ def _to_jsonl(records: Iterable[Record], nlp: Language) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode("utf8")
 
 
+def _to_markup(records: Iterable[Record], nlp: Language) -> bytes:
+    lines = (render(record) for record in records if record.answer == "accept")
+    return "".join(f"{line}\n" for line in lines).encode("utf8")
+
+
 def _to_json(records: Iterable[Record], nlp: Language) -> bytes:
     text: str = srsly.json_dumps([doc.to_json() for doc in accepted(records, nlp)], indent=1)
     return text.encode("utf8")
@@ -133,6 +148,7 @@ def _to_docbin(records: Iterable[Record], nlp: Language) -> bytes:
 
 READERS: dict[str, Callable[[Path], list[Record]]] = {
     ".jsonl": read_jsonl,
+    ".txt": _read_markup,
     ".json": _read_json,
     ".iob": _read_tagged,
     ".conll": _read_tagged,
@@ -140,6 +156,7 @@ READERS: dict[str, Callable[[Path], list[Record]]] = {
 }
 WRITERS: dict[str, Callable[[Iterable[Record], Language], bytes]] = {
     ".jsonl": _to_jsonl,
+    ".txt": _to_markup,
     ".json": _to_json,
     ".conll": _to_conll,
     ".iob": _to_conll,

@@ -2,7 +2,7 @@
 
 import re
 
-from .annotations import AnnotationError, Entity, Record
+from .annotations import AnnotationError, Record, join, pieces
 
 SPAN = re.compile(r"\[\[((?:(?!\[\[|\]\]|\|).)+)\|([^\[\]|\s]+)\]\]")
 
@@ -14,16 +14,15 @@ def parse(line: str, where: str = "markup") -> Record:
     where: file and line, for messages.
     Raises AnnotationError where a bracket is left that opens or closes no entity.
     """
-    text, end, entities = "", 0, []
+    parts, end = [], 0
     for match in SPAN.finditer(line):
-        text += line[end : match.start()]
-        entities.append(Entity(len(text), len(text) + len(match[1]), match[2]))
-        text += match[1]
+        parts += [(line[end : match.start()], ""), (match[1], match[2])]
         end = match.end()
-    text += line[end:]
-    if "[[" in text or "]]" in text:
+    record = join([*parts, (line[end:], "")])
+    if "[[" in record.text or "]]" in record.text:
         raise AnnotationError(f"{where}: [[ or ]] is left over; write [[text|LABEL]].")
-    return Record(text, entities, where=where)
+    record.where = where
+    return record
 
 
 def render(record: Record) -> str:
@@ -32,14 +31,11 @@ def render(record: Record) -> str:
     record: a record whose text is one line.
     Raises AnnotationError where the text cannot be told from markup, or spans overlap.
     """
-    line, end = "", 0
-    for entity in sorted(record.entities):
-        if entity.start < end:
-            raise AnnotationError(f"{record.where}: spans overlap.")
-        line += record.text[end : entity.start]
-        line += f"[[{record.text[entity.start : entity.end]}|{entity.label}]]"
-        end = entity.end
-    line += record.text[end:]
-    if "\n" in line or parse(line).text != record.text:
-        raise AnnotationError(f"{record.where}: a text with line breaks or [[ ]] has no markup.")
+    line = "".join(f"[[{text}|{label}]]" if label else text for text, label in pieces(record))
+    again = parse(line, record.where)
+    if "\n" in line or (again.text, again.entities) != (record.text, sorted(record.entities)):
+        raise AnnotationError(
+            f"{record.where}: a text with line breaks or [[ ]], or with spans that overlap, has no "
+            "markup."
+        )
     return line

@@ -1,16 +1,11 @@
-"""What field notes look like: edits of a text that carry its entities along exactly.
-
-A text is a list of pieces, `(text, label)`, label "" between entities: an edit changes pieces, and
-offsets follow from their lengths.
-"""
+"""What field notes look like: edits of a text's pieces, which carry its entities along exactly."""
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from .annotations import Entity, Record
+from .annotations import Piece
 
-Piece = tuple[str, str]
 Edit = Callable[[str, str, random.Random], str]
 
 ABBREVIATIONS = {
@@ -95,32 +90,6 @@ SLIPS = (
     ("ii", "u"),
     ("vv", "w"),
 )
-
-
-def pieces(record: Record) -> list[Piece]:
-    """Cut a record's text at the bounds of its entities.
-
-    record: entities in order, none overlapping.
-    """
-    found, end = [], 0
-    for entity in sorted(record.entities):
-        found += [(record.text[end : entity.start], "")]
-        found += [(record.text[entity.start : entity.end], entity.label)]
-        end = entity.end
-    return [piece for piece in [*found, (record.text[end:], "")] if piece[0]]
-
-
-def join(parts: Sequence[Piece]) -> Record:
-    """Put pieces together again, with the offsets that they now have.
-
-    parts: as `pieces` gives them, edited or not.
-    """
-    text, entities = "", []
-    for part, label in parts:
-        if label:
-            entities.append(Entity(len(text), len(text) + len(part), label))
-        text += part
-    return Record(text, entities)
 
 
 def abbreviate(text: str, label: str, rng: random.Random) -> str:

@@ -10,7 +10,9 @@ from spacy_goback.annotations import (
     AnnotationError,
     Entity,
     Record,
+    join,
     make_doc,
+    pieces,
     problems,
     read_jsonl,
     record_from_doc,
@@ -126,3 +128,10 @@ def test_docs_and_prodigy_round_trip(data: st.DataObject) -> None:
         original.meta,
         original.hashes,
     )
+
+
+@given(st.lists(st.tuples(st.text(min_size=1), st.sampled_from(["", "MEASURE", "TEST"]))))
+def test_pieces_and_joining_are_inverse(parts: list[tuple[str, str]]) -> None:
+    record = join(parts)
+    again = join(pieces(record))
+    assert (again.text, again.entities) == (record.text, record.entities)

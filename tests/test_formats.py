@@ -26,12 +26,23 @@ def content(records: list[Record]) -> list[tuple[str, list[tuple[str, str]]]]:
     return [(r.text, [(r.text[e.start : e.end], e.label) for e in r.entities]) for r in records]
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".json", ".spacy"])
+@pytest.mark.parametrize("ending", [".jsonl", ".txt", ".json", ".spacy"])
 def test_round_trip(ending: str, tmp_path: Path) -> None:
     path = tmp_path / "new" / f"a{ending}"
     write(path, RECORDS, NLP)
     assert content(read(path)) == content(RECORDS)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_markup_is_a_document_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "oh-1.txt").write_text("[[18 ft|MEASURE]] over\n\n[[street\n")
+    with pytest.raises(AnnotationError, match=r"oh-1\.txt:3: \[\[ or"):
+        read(tmp_path / "oh-1.txt")
+    (tmp_path / "oh-1.txt").write_text("[[18 ft|MEASURE]] over\n\nstreet\n")
+    assert [(r.text, r.document) for r in read(tmp_path / "oh-1.txt")] == [
+        ("18 ft over", "oh-1"),
+        ("street", "oh-1"),
+    ]
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".spacy"])

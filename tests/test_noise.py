@@ -4,15 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spacy_goback.annotations import join, pieces
 from spacy_goback.markup import parse
 from spacy_goback.noise import (
     EDITS,
     abbreviate,
     drop_marks,
-    join,
     misread,
     mistype,
-    pieces,
     recase,
     renumber,
     respell_units,
@@ -23,13 +22,6 @@ LINE = "At Loc 3 the [[18 ft|MEASURE]] [[clearance|SPECIFICATION]] is short, [[G
 
 def outcomes(edit: str, text: str, label: str = "", n: int = 300) -> set[str]:
     return {EDITS[edit](text, label, random.Random(seed)) for seed in range(n)}
-
-
-@given(st.lists(st.tuples(st.text(min_size=1), st.sampled_from(["", "MEASURE", "TEST"]))))
-def test_pieces_and_joining_are_inverse(parts: list[tuple[str, str]]) -> None:
-    record = join(parts)
-    again = join(pieces(record))
-    assert (again.text, again.entities) == (record.text, record.entities)
 
 
 @given(st.text(), st.sampled_from(["", "MEASURE", "STANDARD"]), st.integers(0, 99))
