@@ -10,6 +10,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
 from spacy_goback.cli import write_text
+from spacy_goback.markdown import table
 from spacy_goback.metrics import score
 
 RULER = "entity_ruler"
@@ -34,8 +35,7 @@ def main(model: Path, gold: Path, output: Path = Path("metrics/patterns.md")) ->
         rows.append(
             [f"without {family}", f"{without:.4f}", f"{everything - without:+.4f}", f"{only:.4f}"]
         )
-    head = "| | F1 | the family adds | F1 with it alone |\n|---|---:|---:|---:|\n"
-    text = head + "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    text = table(["", "F1", "the family adds", "F1 with it alone"], rows)
     write_text(output, f"# Families of patterns on {gold.stem}\n\n{text}\n")
     Console().print(Markdown(text))
 

@@ -1,7 +1,7 @@
 """Train every recipe with several seeds on the same data and print one table."""
 
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Annotated
 
 import spacy
@@ -14,6 +14,7 @@ from spacy.language import Language
 from thinc.api import Model
 
 from spacy_goback.cli import fail, write_text
+from spacy_goback.markdown import spread, table
 from spacy_goback.recipes import DEV, TrainingError, settings, train
 
 # What is compared: a recipe, and what differs from it.
@@ -43,7 +44,9 @@ def main(
     for variant in variants or VARIANTS:
         found = [measure(variant, encoder, seed, gpu_id, gold) for seed in range(seeds)]
         rows[variant] = {name: [run[name] for run in found] for name in found[0]}
-    text = table(rows)
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    cells = ([name, *(cell(name, row[name]) for row in rows.values())] for name in names)
+    text = table(["", *rows], cells)
     write_text(output, f"# Recipes, {seeds} seeds\n\n{text}\n")
     write_text(output.with_suffix(".json"), srsly.json_dumps(rows, indent=1))
     Console().print(Markdown(text))
@@ -86,23 +89,13 @@ def trainable_parameters(nlp: Language) -> int:
     return int(total)
 
 
-def table(rows: dict[str, Row]) -> str:
-    """The variants side by side as Markdown: mean, and standard deviation over the seeds."""
-    lines = ["| | " + " | ".join(rows) + " |", "|---|" + "---:|" * len(rows)]
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    for name in names:
-        cells = " | ".join(cell(name, row[name]) for row in rows.values())
-        lines.append(f"| {name} | {cells} |")
-    return "\n".join(lines)
-
-
 def cell(name: str, values: list[float]) -> str:
     """One figure in the precision that it deserves."""
     if name == "trainable":
         return f"{values[0]:,.0f}"
-    digits = 1 if name in ("minutes", "memory, GB", "on disk, MB") else 3
-    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 and digits == 3 else ""
-    return f"{mean(values):.{digits}f}{spread}"
+    if name in ("minutes", "memory, GB", "on disk, MB"):
+        return f"{mean(values):.1f}"
+    return spread(values)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Write the tables of docs/corpus.md: sizes, labels, kinds, words, agreement of the readers."""
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from wasabi import msg
 from spacy_goback.annotations import LABELS, AnnotationError, Record, read_jsonl
 from spacy_goback.cli import fail, write_text
 from spacy_goback.corpus import wordings
+from spacy_goback.markdown import table
 from spacy_goback.metrics import Key, Score, score_spans
 from spacy_goback.tokenizer import blank
 
@@ -46,7 +46,7 @@ def main(
         ("Records by topic", kind_table(splits, lambda record: topics[record.document])),
         ("Agreement of two blind readers, before adjudication", agreement_table(readings)),
     )
-    text = "\n\n".join(f"### {title}\n\n{table}" for title, table in parts)
+    text = "\n\n".join(f"### {title}\n\n{part}" for title, part in parts)
     old = page.read_text("utf8")
     if START not in old or END not in old:
         fail(f"{page}: the marks {START} and {END} are missing; put them where the tables go.")
@@ -81,7 +81,7 @@ def size_table(splits: dict[str, list[Record]]) -> str:
     rows.append(["different words", *(len(vocabulary[c]) for c in columns)])
     unseen = (f"{sum(w not in known for w in v) / len(v):.0%}" for v in vocabulary.values())
     rows.append(["of these not in train", *unseen])
-    return markdown(rows)
+    return table(rows[0], rows[1:])
 
 
 def label_table(splits: dict[str, list[Record]]) -> str:
@@ -94,7 +94,7 @@ def label_table(splits: dict[str, list[Record]]) -> str:
         share = f"{top / found[label].total():.1%}"
         spans = (counts[split][label] for split in splits)
         rows.append([label, *spans, len(found[label]), f"`{wording}`", share])
-    return markdown(rows)
+    return table(rows[0], rows[1:], left=(0, 5))
 
 
 def kind_table(splits: dict[str, list[Record]], kind: Callable[[Record], str]) -> str:
@@ -102,7 +102,7 @@ def kind_table(splits: dict[str, list[Record]], kind: Callable[[Record], str]) -
     counts = {split: Counter(kind(r) for r in records) for split, records in splits.items()}
     kinds = sorted(set().union(*counts.values()))
     rows: Rows = [["", *splits], *([name, *(c[name] for c in counts.values())] for name in kinds)]
-    return markdown(rows)
+    return table(rows[0], rows[1:])
 
 
 def agreement_table(readings: dict[str, list[list[Record]]]) -> str:
@@ -120,7 +120,7 @@ def agreement_table(readings: dict[str, list[list[Record]]]) -> str:
         cells = (f"{scores[split].get(label, Score(0, 0, 0)).f1:.3f}" for split in scores)
         total = scores["both"][label]
         rows.append([label, *cells, total.found, total.gold])
-    return markdown(rows)
+    return table(rows[0], rows[1:])
 
 
 def agreement(first: list[Record], second: list[Record]) -> dict[str, Score]:
@@ -133,14 +133,6 @@ def agreement(first: list[Record], second: list[Record]) -> dict[str, Score]:
 def spans(record: Record) -> set[Key]:
     """A record's entities as scores compare them."""
     return {(e.start, e.end, e.label) for e in record.entities}
-
-
-def markdown(rows: Rows) -> str:
-    """Rows as a Markdown table; the first is the head."""
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-    figures = [re.fullmatch(r"[\d.,%]+", str(cell)) for cell in rows[1]]
-    lines.insert(1, "|" + "|".join("---:" if f else "---" for f in figures) + "|")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Annotated
 
 import srsly
@@ -16,6 +16,7 @@ from rich.markdown import Markdown
 from wasabi import msg
 
 from spacy_goback.cli import fail, write_text
+from spacy_goback.markdown import spread, table
 from spacy_goback.recipes import DEV, TrainingError, settings, train
 
 FOLDER = Path("training/tune")
@@ -83,7 +84,7 @@ def main(
     for seed, cell in itertools.product(range(seeds), cells):
         if time.monotonic() - start < 60 * minutes:
             run(cell, seed, gpu_id)
-    text = table(cells, seeds)
+    text = ranking(cells, seeds)
     write_text(output, f"# LoRA's settings on the development set, {steps} steps\n\n{text}\n")
     Console().print(Markdown(text))
 
@@ -108,17 +109,17 @@ def run(cell: Cell, seed: int, gpu_id: int) -> None:
     scores_of(folder, DEV, gpu_id)
 
 
-def table(cells: list[Cell], seeds: int) -> str:
+def ranking(cells: list[Cell], seeds: int) -> str:
     """The cells from the best down, F1 as mean and standard deviation; then those not run."""
-    rows = [(cell, list(scores(cell, seeds))) for cell in cells]
-    rows.sort(key=lambda row: -mean(row[1]) if row[1] else 1)
-    lines = ["| encoder | rank | targets | rate | F1 | seeds |", "|---|---:|---|---:|---:|---:|"]
-    for cell, found in rows:
-        spread = f" ± {stdev(found):.3f}" if len(found) > 1 else ""
-        shown = f"{mean(found):.3f}{spread}" if found else "not run"
-        name = f"{cell.encoder} | {cell.rank} | {cell.targets} | {cell.rate:g}"
-        lines.append(f"| {name} | {shown} | {len(found)} of {seeds} |")
-    return "\n".join(lines)
+    found = [(cell, list(scores(cell, seeds))) for cell in cells]
+    found.sort(key=lambda row: -mean(row[1]) if row[1] else 1)
+    rows = ([c.encoder, c.rank, c.targets, f"{c.rate:g}", *summary(f1, seeds)] for c, f1 in found)
+    return table(["encoder", "rank", "targets", "rate", "F1", "seeds"], rows, left=(0, 2))
+
+
+def summary(f1: list[float], seeds: int) -> tuple[str, str]:
+    """F1 of a cell's runs, and how many there were."""
+    return spread(f1) if f1 else "not run", f"{len(f1)} of {seeds}"
 
 
 def scores(cell: Cell, seeds: int) -> Iterator[float]:

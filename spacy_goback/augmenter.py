@@ -62,17 +62,18 @@ class FieldNoise:
         example: its reference needs complete entities; else it passes unchanged.
         """
         doc = example.reference
-        if any(token.ent_iob == 0 for token in doc):
+        if not doc.has_annotation("ENT_IOB", require_complete=True):
             yield example
             return
-        parts = pieces(record_from_doc(doc))
+        original = record_from_doc(doc)
+        parts = pieces(original)
         noised = self._noised(parts) if random.random() < self.level else parts
         self._remember(parts)
         if noised == parts:
             yield example
             return
         record = join(noised)
-        record.meta = doc.user_data.get("record", {}).get("meta", {})
+        record.meta = original.meta
         try:
             reference = make_doc(record, nlp)
         except AnnotationError:  # an edit ran two words together across an entity's bound

@@ -6,6 +6,7 @@ Shapes: B sequences, N tokens of the longest, T = 1 + 4 * labels tags. Tag 0 is 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy
@@ -28,6 +29,7 @@ class Grammar:
     closes: Array
 
 
+@lru_cache
 def grammar(labels: int, xp: Any = numpy) -> Grammar:
     """The grammar of BILUO: a begun entity goes on with its own label until its last token.
 

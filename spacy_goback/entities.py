@@ -13,7 +13,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats2d
 
-from .crf import Lattice, grammar, spans_of, tags_of
+from .crf import BEGIN, INSIDE, LAST, UNIT, Lattice, grammar, spans_of
 from .crf import Span as Found
 from .tagger import TRANSITIONS, Emissions, resize
 
@@ -33,6 +33,7 @@ subword_features = true
 """)["model"]
 # Tokens a lattice, padding included: bounds its memory.
 BATCH = 8192
+KINDS = {"B": BEGIN, "I": INSIDE, "L": LAST, "U": UNIT}
 Prediction = list[tuple[Found, float]]
 
 if not Span.has_extension("confidence"):
@@ -198,13 +199,8 @@ class EntityRecognizer(TrainablePipe):  # type: ignore[misc]
         tags = example.get_aligned_ner()
         if any(tag is None for tag in tags):
             return []
-        numbers = {label: i for i, label in enumerate(self.labels)}
-        spans, start = [], 0
-        for i, tag in enumerate(tags):
-            start = i if tag[0] in "BU" else start
-            if tag[0] in "LU" and tag[2:] in numbers:
-                spans.append((start, i + 1, numbers[tag[2:]]))
-        return tags_of(spans, len(tags))
+        firsts = {label: 4 * i for i, label in enumerate(self.labels)}
+        return [firsts[tag[2:]] + KINDS[tag[0]] if tag[2:] in firsts else 0 for tag in tags]
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """spaCy's own scores of entities.

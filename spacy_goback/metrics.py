@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from spacy.tokens import Doc, Span
 
+from .markdown import table
+
 NOTHING = "(none)"
 Key = tuple[int, int, str]
 
@@ -98,11 +100,11 @@ def score_table(scores: dict[str, Score]) -> str:
 
     scores: as `score` gives them.
     """
-    rows = ["| label | precision | recall | F1 | gold |", "|---|---:|---:|---:|---:|"]
-    for label, s in scores.items():
-        cells = f"{s.precision:.3f} | {s.recall:.3f} | {s.f1:.3f} | {s.gold}"
-        rows.append(f"| {label} | {cells} |")
-    return "\n".join(rows)
+    rows = (
+        [label, f"{s.precision:.3f}", f"{s.recall:.3f}", f"{s.f1:.3f}", s.gold]
+        for label, s in scores.items()
+    )
+    return table(["label", "precision", "recall", "F1", "gold"], rows)
 
 
 def confusion_table(counts: Counter[tuple[str, str]]) -> str:
@@ -111,8 +113,5 @@ def confusion_table(counts: Counter[tuple[str, str]]) -> str:
     counts: as `confusion` gives them.
     """
     names = [*sorted({name for pair in counts for name in pair} - {NOTHING}), NOTHING]
-    rows = ["| gold \\ read as | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
-    for gold in names:
-        cells = " | ".join(str(counts[gold, read] or "") for read in names)
-        rows.append(f"| {gold} | {cells} |")
-    return "\n".join(rows)
+    rows = ([gold, *(counts[gold, read] or "" for read in names)] for gold in names)
+    return table(["gold \\ read as", *names], rows)

@@ -4,6 +4,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +165,7 @@ class Pretrainer:
         found: list[int] = []
         for i in range(step * self.plan.batch, (step + 1) * self.plan.batch):
             turn, place = divmod(i, count)
-            if not found or place == 0:
-                shuffled = random.Random(f"{self.plan.seed} {turn}").sample(range(count), count)
-            found.append(shuffled[place])
+            found.append(shuffled(count, f"{self.plan.seed} {turn}")[place])
         return found
 
     @torch.no_grad()
@@ -245,6 +244,15 @@ class Pretrainer:
         weights = pack(adapter_state(self.encoder, ADAPTER), **self.base)
         write_bytes(folder / CONFIG_FILE, srsly.json_dumps(config, indent=1).encode())
         write_bytes(folder / WEIGHTS_FILE, weights)
+
+
+@lru_cache(maxsize=2)
+def shuffled(count: int, seed: str) -> list[int]:
+    """The numbers below a count in an order that the seed decides; kept for the steps of a pass.
+
+    count: how many. seed: any text.
+    """
+    return random.Random(seed).sample(range(count), count)
 
 
 def fold(base: str, adapter: Path, target: Path) -> None:

@@ -1,7 +1,6 @@
 from typing import Any
 
 import pytest
-import spacy
 import srsly
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,10 +18,9 @@ from spacy_goback.annotations import (
     record_from_json,
     to_prodigy,
 )
-from spacy_goback.tokenizer import make_tokenizer
+from spacy_goback.tokenizer import blank
 
-NLP = spacy.blank("en")
-NLP.tokenizer = make_tokenizer(NLP)
+NLP = blank()
 TEXT = "18 ft clearance over street"
 
 

@@ -11,10 +11,9 @@ from spacy.util import registry
 from spacy_goback.annotations import make_doc
 from spacy_goback.augmenter import KINDS, field_noise
 from spacy_goback.markup import parse
-from spacy_goback.tokenizer import make_tokenizer
+from spacy_goback.tokenizer import blank
 
-NLP = spacy.blank("en")
-NLP.tokenizer = make_tokenizer(NLP)
+NLP = blank()
 LINES = [
     "Loc 3: [[16 ft|MEASURE]] [[clearance|SPECIFICATION]] over [[street|LOCATION]], "
     "[[G.O. 95|STANDARD]] requires [[18 ft|MEASURE]].",

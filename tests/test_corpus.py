@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-import spacy
 
 from spacy_goback.annotations import LABELS, Record, problems, read_jsonl
 from spacy_goback.corpus import (
@@ -12,7 +11,7 @@ from spacy_goback.corpus import (
     wordings,
 )
 from spacy_goback.markup import parse
-from spacy_goback.tokenizer import make_tokenizer
+from spacy_goback.tokenizer import blank
 
 ANNOTATIONS = Path(__file__).parent.parent / "assets" / "annotations"
 TEXT = "18 ft clearance over street"
@@ -74,8 +73,7 @@ def splits() -> dict[str, list[Record]]:
 
 
 def test_our_own_corpus_is_sound(splits: dict[str, list[Record]]) -> None:
-    nlp = spacy.blank("en")
-    nlp.tokenizer = make_tokenizer(nlp)
+    nlp = blank()
     everything = [r for records in splits.values() for r in records]
     assert [p for r in everything for p in problems(r, nlp)] == []
     assert [*split_problems(splits), *frame_problems(everything), *wording_problems(splits)] == []

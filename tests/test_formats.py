@@ -1,15 +1,13 @@
 from pathlib import Path
 
 import pytest
-import spacy
 import srsly
 
 from spacy_goback.annotations import AnnotationError, Entity, Record
 from spacy_goback.formats import read, write
-from spacy_goback.tokenizer import make_tokenizer
+from spacy_goback.tokenizer import blank
 
-NLP = spacy.blank("en")
-NLP.tokenizer = make_tokenizer(NLP)
+NLP = blank()
 RECORDS = [
     Record(
         "18ft clearance over street .",

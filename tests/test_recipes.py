@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from spacy_goback.recipes import DONE, TrainingError, fingerprint, train
-from spacy_goback.tokenizer import make_tokenizer
+from spacy_goback.tokenizer import blank
 
 ROOT = Path(__file__).parent.parent
 
@@ -12,14 +12,12 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def recipe(tmp_path: Path) -> tuple[Path, dict[str, object]]:
     """The recipe without a transformer, two steps long, and data of two records."""
-    import spacy
     from spacy.tokens import DocBin
 
     from spacy_goback.annotations import make_doc
     from spacy_goback.markup import parse
 
-    nlp = spacy.blank("en")
-    nlp.tokenizer = make_tokenizer(nlp)
+    nlp = blank()
     lines = ["[[18 ft|MEASURE]] over the [[street|LOCATION]]", "no entity here"]
     data = tmp_path / "data.spacy"
     DocBin(docs=[make_doc(parse(line), nlp) for line in lines]).to_disk(data)
