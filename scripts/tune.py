@@ -1,4 +1,4 @@
-"""Search LoRA's settings on the development set: a cell a combination, resumed where it stopped."""
+"""Compare recipes, encoders and settings of LoRA on the development set, resuming."""
 
 import itertools
 import time
@@ -13,6 +13,7 @@ import typer
 from evaluate import scores_of
 from rich.console import Console
 from rich.markdown import Markdown
+from spacy.util import load_config
 from wasabi import msg
 
 from spacy_goback.cli import fail, write_text
@@ -27,6 +28,7 @@ TARGETS = {
     "attention": ["q_lin", "k_lin", "v_lin", "out_lin"],
     "all": ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"],
 }
+OWN = ""  # the recipe's own setting
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,15 @@ class Cell:
 
     recipe: str
     encoder: str
-    rank: int
+    rank: str
     targets: str
-    rate: float
+    rate: str
     steps: int
+
+    @property
+    def config(self) -> Path:
+        """The recipe's file."""
+        return Path(f"configs/{self.recipe}.cfg")
 
     def folder(self, seed: int) -> Path:
         """Where the pipeline of a seed goes: its settings are its name.
@@ -46,7 +53,25 @@ class Cell:
         seed: from 0 on.
         """
         parts = (str(value).strip("/").replace("/", "_") for value in asdict(self).values())
-        return FOLDER / f"{'-'.join(parts)}-{seed}"
+        return FOLDER / "-".join([*filter(None, parts), str(seed)])
+
+    def overrides(self, seed: int) -> dict[str, object]:
+        """The settings, as `spacy train` takes them.
+
+        seed: from 0 on.
+        """
+        found = settings(self.config, self.encoder, seed)
+        if self.rank:
+            found[f"{MODEL}.rank"] = self.rank
+        if self.targets:
+            found[f"{MODEL}.target_modules"] = srsly.json_dumps(TARGETS[self.targets])
+        if self.rate:
+            found[f"{OPTIMIZER}.initial_rate"] = self.rate
+        return found | {
+            f"{OPTIMIZER}.total_steps": self.steps,
+            "training.max_steps": self.steps,
+            "training.eval_frequency": max(1, self.steps // 5),
+        }
 
     def score(self, seed: int) -> float | None:
         """F1 on the development set, None where that was not run.
@@ -58,11 +83,11 @@ class Cell:
 
 
 def main(
-    recipe: Annotated[str, typer.Option(help="Of configs/, one with LoRA")] = "lora",
+    recipes: Annotated[str, typer.Option(help="Of configs/, commas between")] = "lora",
     encoders: Annotated[str, typer.Option(help="Paths or names")] = "assets/encoder",
-    ranks: Annotated[str, typer.Option(help="Such as 4,16,64")] = "24",
-    targets: Annotated[str, typer.Option(help=f"Of {', '.join(TARGETS)}")] = "all",
-    rates: Annotated[str, typer.Option(help="Peak learning rates")] = "0.001",
+    ranks: Annotated[str, typer.Option(help="Such as 4,16,64; the recipe's own if empty")] = OWN,
+    targets: Annotated[str, typer.Option(help=f"Of {', '.join(TARGETS)}")] = OWN,
+    rates: Annotated[str, typer.Option(help="Peak learning rates")] = OWN,
     steps: Annotated[int, typer.Option(help="The same for every cell")] = 2600,
     seeds: Annotated[int, typer.Option(help="How many, from 0 on")] = 1,
     minutes: Annotated[float, typer.Option(help="Start nothing more after so long")] = 1e9,
@@ -70,39 +95,45 @@ def main(
     output: Path = Path("metrics/tune.md"),
 ) -> None:
     """Train every combination that is not trained yet; say which were not run."""
-    unknown = sorted(set(targets.split(",")) - TARGETS.keys())
+    unknown = sorted({*targets.split(",")} - {OWN, *TARGETS})
     if unknown:
         fail(f"--targets {targets}: {', '.join(unknown)} is none of {', '.join(TARGETS)}.")
     try:
-        axes = (encoders.split(","), [*map(int, ranks.split(","))], targets.split(","))
-        speeds = [*map(float, rates.split(","))]
+        _ = (
+            [int(rank or 0) for rank in ranks.split(",")],
+            [float(rate or 0) for rate in rates.split(",")],
+        )
     except ValueError as error:
         fail(f"--ranks and --rates take numbers, commas between: {error}.")
-    combinations = itertools.product(*axes, speeds)
-    cells = [Cell(recipe, e, r, t, rate, steps) for e, r, t, rate in combinations]
+    axes = (axis.split(",") for axis in (recipes, encoders, ranks, targets, rates))
+    cells = list(dict.fromkeys(cell_of(*values, steps) for values in itertools.product(*axes)))
     start = time.monotonic()
     for seed, cell in itertools.product(range(seeds), cells):
         if time.monotonic() - start < 60 * minutes:
             run(cell, seed, gpu_id)
     text = ranking(cells, seeds)
-    write_text(output, f"# LoRA's settings on the development set, {steps} steps\n\n{text}\n")
+    write_text(output, f"# F1 on the development set, {steps} steps\n\n{text}\n")
     Console().print(Markdown(text))
+
+
+def cell_of(recipe: str, encoder: str, rank: str, targets: str, rate: str, steps: int) -> Cell:
+    """A cell without the settings that its recipe does not have."""
+    try:
+        config = load_config(f"configs/{recipe}.cfg", interpolate=False)
+    except OSError:
+        fail(f"--recipes {recipe}: there is no configs/{recipe}.cfg.")
+    if "encoder" not in config["paths"]:
+        encoder = OWN
+    if "rank" not in config["components"].get("transformer", {}).get("model", {}):
+        rank = targets = OWN
+    return Cell(recipe, encoder, rank, targets, rate, steps)
 
 
 def run(cell: Cell, seed: int, gpu_id: int) -> None:
     """Train and score one cell, unless that is done; a failed one is left out."""
-    config = Path(f"configs/{cell.recipe}.cfg")
-    overrides = settings(config, cell.encoder, seed) | {
-        f"{MODEL}.rank": cell.rank,
-        f"{MODEL}.target_modules": srsly.json_dumps(TARGETS[cell.targets]),
-        f"{OPTIMIZER}.initial_rate": cell.rate,
-        f"{OPTIMIZER}.total_steps": cell.steps,
-        "training.max_steps": cell.steps,
-        "training.eval_frequency": max(1, cell.steps // 5),
-    }
     folder = cell.folder(seed)
     try:
-        train(config, folder, overrides, gpu_id)
+        train(cell.config, folder, cell.overrides(seed), gpu_id)
     except TrainingError as error:
         msg.warn(f"{error} {folder.name} is left out.")
         return
@@ -113,8 +144,11 @@ def ranking(cells: list[Cell], seeds: int) -> str:
     """The cells from the best down, F1 as mean and standard deviation; then those not run."""
     found = [(cell, list(scores(cell, seeds))) for cell in cells]
     found.sort(key=lambda row: -mean(row[1]) if row[1] else 1)
-    rows = ([c.encoder, c.rank, c.targets, f"{c.rate:g}", *summary(f1, seeds)] for c, f1 in found)
-    return table(["encoder", "rank", "targets", "rate", "F1", "seeds"], rows, left=(0, 2))
+    rows = (
+        [c.recipe, c.encoder, c.rank, c.targets, c.rate, *summary(f1, seeds)] for c, f1 in found
+    )
+    head = ["recipe", "encoder", "rank", "targets", "rate", "F1", "seeds"]
+    return table(head, rows, left=(0, 1, 3))
 
 
 def summary(f1: list[float], seeds: int) -> tuple[str, str]:

@@ -36,16 +36,17 @@ BATCH = 8192
 KINDS = {"B": BEGIN, "I": INSIDE, "L": LAST, "U": UNIT}
 Prediction = list[tuple[Found, float]]
 
+# What spaCy is told about the factory `goback_ner`.
+FACTORY: dict[str, Any] = {
+    "assigns": ["doc.ents", "token.ent_iob", "token.ent_type", "span._.confidence"],
+    "default_config": {"model": DEFAULT_MODEL},
+    "default_score_weights": {"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
+}
+
 if not Span.has_extension("confidence"):
     Span.set_extension("confidence", default=None)
 
 
-@Language.factory(
-    "goback_ner",
-    assigns=["doc.ents", "token.ent_iob", "token.ent_type", "span._.confidence"],
-    default_config={"model": DEFAULT_MODEL},
-    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
-)
 def create_entity_recognizer(
     nlp: Language, name: str, model: Model[list[Doc], Emissions]
 ) -> "EntityRecognizer":

@@ -23,11 +23,15 @@ from .transformer import TransformerModel
 # Modules that the packaged pipeline needs; they import nothing of ours but each other.
 RUNTIME_MODULES = (
     "base",
+    "crf",
+    "entities",
     "registration",
     "shim",
+    "tagger",
     "tensors",
     "tokenizer",
     "transformer",
+    "weights",
     "workers",
 )
 RUNTIME_REQUIREMENTS = ("spacy-transformers", "transformers", "torch", "safetensors", "srsly")

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import spacy
+from spacy.language import Language
 
+from .entities import FACTORY, create_entity_recognizer
+from .tagger import crf_tagger
 from .tokenizer import create_tokenizer
 from .transformer import tok2vec_transformer, transformer_model
 
@@ -16,8 +19,12 @@ FUNCTIONS: dict[str, dict[str, Callable[..., Any]]] = {
     "architectures": {
         "goback.TransformerModel.v1": transformer_model,
         "goback.Tok2VecTransformer.v1": tok2vec_transformer,
+        "goback.CrfTagger.v1": crf_tagger,
     },
     "tokenizers": {"goback.tokenizer.v1": create_tokenizer},
+}
+FACTORIES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "goback_ner": (create_entity_recognizer, FACTORY)
 }
 
 
@@ -28,3 +35,7 @@ def register() -> None:
         for name, function in functions.items():
             if name not in registry:
                 registry.register(name, func=function)
+    for name, (function, settings) in FACTORIES.items():
+        # Where spaCy itself looks for factories that are not imported yet.
+        if name not in spacy.registry._entry_point_factories:
+            Language.factory(name, func=function, **settings)

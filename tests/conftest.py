@@ -120,6 +120,7 @@ NER = {
         "tok2vec": LISTENER,
     }
 }
+CRF = {"model": {"@architectures": "goback.CrfTagger.v1", "tok2vec": LISTENER}}
 GOLD = [
     (TEXTS[0], [(0, 5, "MEASURE"), (6, 15, "SPECIFICATION"), (21, 27, "LOCATION")]),
     (TEXTS[1], [(0, 4, "EQUIPMENT"), (15, 21, "MEASURE"), (32, 40, "EQUIPMENT")]),
@@ -137,12 +138,13 @@ def build(
     encoder: Path,
     architecture: str = "goback.LoraTransformerModel.v1",
     tokenizer: str = "spacy.Tokenizer.v1",
+    recognizer: str = "ner",
     **model: Any,
 ) -> Language:
-    """An initialized pipeline: transformer and ner on a tiny encoder."""
+    """An initialized pipeline: transformer and a recognizer, "ner" or "goback_ner"."""
     nlp = spacy.blank("en", config={"nlp": {"tokenizer": {"@tokenizers": tokenizer}}})
     nlp.add_pipe("transformer", config=pipeline_config(encoder, architecture, **model))
-    nlp.add_pipe("ner", config=NER)
+    nlp.add_pipe(recognizer, name="ner", config=NER if recognizer == "ner" else CRF)
     spacy.util.fix_random_seed(0)
     nlp.initialize(lambda: examples(nlp))
     return nlp
