@@ -99,14 +99,12 @@ def main(
     if unknown:
         fail(f"--targets {targets}: {', '.join(unknown)} is none of {', '.join(TARGETS)}.")
     try:
-        _ = (
-            [int(rank or 0) for rank in ranks.split(",")],
-            [float(rate or 0) for rate in rates.split(",")],
-        )
+        for kind, values in ((int, ranks), (float, rates)):
+            _ = [kind(value or 0) for value in values.split(",")]
     except ValueError as error:
         fail(f"--ranks and --rates take numbers, commas between: {error}.")
     axes = (axis.split(",") for axis in (recipes, encoders, ranks, targets, rates))
-    cells = list(dict.fromkeys(cell_of(*values, steps) for values in itertools.product(*axes)))
+    cells = list(dict.fromkeys(cell_of(steps, *values) for values in itertools.product(*axes)))
     start = time.monotonic()
     for seed, cell in itertools.product(range(seeds), cells):
         if time.monotonic() - start < 60 * minutes:
@@ -116,7 +114,7 @@ def main(
     Console().print(Markdown(text))
 
 
-def cell_of(recipe: str, encoder: str, rank: str, targets: str, rate: str, steps: int) -> Cell:
+def cell_of(steps: int, recipe: str, encoder: str, rank: str, targets: str, rate: str) -> Cell:
     """A cell without the settings that its recipe does not have."""
     try:
         config = load_config(f"configs/{recipe}.cfg", interpolate=False)

@@ -77,7 +77,8 @@ def fingerprint(config: Path, overrides: Mapping[str, object]) -> str:
     config: the recipe.
     overrides: settings by dotted name.
     """
-    digest = hashlib.sha256(config.read_bytes())
+    # Comments and layout are not part of a recipe.
+    digest = hashlib.sha256(spacy.util.load_config(config, interpolate=False).to_bytes())
     for key, value in sorted(overrides.items()):
         digest.update(f"{key}={value}".encode())
         if Path(str(value)).is_file():
