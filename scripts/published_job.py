@@ -20,7 +20,7 @@ from spacy_goback.metrics import key, score_spans
 from spacy_goback.recipes import DEV, TRAIN, TrainingError, settings, train
 
 FOLDER = Path("training/published")
-RECORDS, EPOCHS, BATCH, RANK, ALPHA = 50, 50, 16, 16, 32
+BATCH, RANK, ALPHA = 16, 16, 32
 SENTENCES, DRAWS = 10, 1000
 MODEL, LEARN = "components.transformer.model", "training.optimizer.learn_rate"
 
@@ -30,13 +30,15 @@ def main(
     judged: Annotated[Path, typer.Option(help="Pipeline whose F1 is drawn from few texts")] = Path(
         "training/lora/model-best"
     ),
+    records: int = 50,
+    epochs: int = 50,
     gpu_id: int = -1,
     output: Path = Path("metrics/published.md"),
 ) -> None:
-    """Train 50 records for 50 epochs; then draw ten texts a time from the development set."""
-    config, data = write_recipe(FOLDER / "published.cfg"), FOLDER / "train.spacy"
-    records = list(DocBin().from_disk(TRAIN).get_docs(Vocab()))
-    few = random.Random(0).sample([doc for doc in records if doc.ents], RECORDS)
+    """Train a few records for many epochs; then draw ten texts a time from the development set."""
+    config, data = write_recipe(FOLDER / "published.cfg", records, epochs), FOLDER / "train.spacy"
+    docs = DocBin().from_disk(TRAIN).get_docs(Vocab())
+    few = random.Random(0).sample([doc for doc in docs if doc.ents], records)
     write_bytes(data, DocBin(docs=few).to_bytes())
     overrides = settings(config, encoder, 0, data) | {
         f"{MODEL}.rank": RANK,
@@ -54,7 +56,7 @@ def main(
     f1 = draws(judged)
     low, middle, high = (f1[round(share * (DRAWS - 1))] for share in (0.025, 0.5, 0.975))
     rows = {
-        "records, epochs, batch": f"{RECORDS}, {EPOCHS}, {BATCH}",
+        "records, epochs, batch": f"{records}, {epochs}, {BATCH}",
         "minutes": f"{cost.minutes:.1f}",
         "peak memory, GB": f"{cost.memory_gb:.2f}",
         "adapter, bytes": f"{size:,}",
@@ -67,13 +69,13 @@ def main(
     msg.good(f"{output}\n{text}")
 
 
-def write_recipe(target: Path) -> Path:
+def write_recipe(target: Path, records: int, epochs: int) -> Path:
     """The default recipe, in batches of so many records and for so many epochs."""
     config = load_config("configs/lora.cfg", interpolate=False)
-    steps = EPOCHS * -(-RECORDS // BATCH)
+    steps = epochs * -(-records // BATCH)
     batcher = {"@batchers": "spacy.batch_by_sequence.v1", "size": BATCH, "get_length": None}
     config["training"]["batcher"] = batcher
-    config["training"] |= {"max_epochs": EPOCHS, "max_steps": 0, "eval_frequency": steps}
+    config["training"] |= {"max_epochs": epochs, "max_steps": 0, "eval_frequency": steps}
     config["training"]["optimizer"]["learn_rate"] |= {"total_steps": steps, "warmup_steps": 20}
     target.parent.mkdir(parents=True, exist_ok=True)
     config.to_disk(target, interpolate=False)

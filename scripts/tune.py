@@ -28,7 +28,7 @@ TARGETS = {
     "attention": ["q_lin", "k_lin", "v_lin", "out_lin"],
     "all": ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"],
 }
-OWN = ""  # the recipe's own setting
+NONE = ""
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,8 @@ class Cell:
             found[f"{MODEL}.rank"] = self.rank
         if self.targets:
             found[f"{MODEL}.target_modules"] = srsly.json_dumps(TARGETS[self.targets])
-        if self.rate:
-            found[f"{OPTIMIZER}.initial_rate"] = self.rate
         return found | {
+            f"{OPTIMIZER}.initial_rate": self.rate,
             f"{OPTIMIZER}.total_steps": self.steps,
             "training.max_steps": self.steps,
             "training.eval_frequency": max(1, self.steps // 5),
@@ -85,9 +84,9 @@ class Cell:
 def main(
     recipes: Annotated[str, typer.Option(help="Of configs/, commas between")] = "lora",
     encoders: Annotated[str, typer.Option(help="Paths or names")] = "assets/encoder",
-    ranks: Annotated[str, typer.Option(help="Such as 4,16,64; the recipe's own if empty")] = OWN,
-    targets: Annotated[str, typer.Option(help=f"Of {', '.join(TARGETS)}")] = OWN,
-    rates: Annotated[str, typer.Option(help="Peak learning rates")] = OWN,
+    ranks: Annotated[str, typer.Option(help="Such as 4,16,64; the recipe's own if empty")] = NONE,
+    targets: Annotated[str, typer.Option(help=f"Of {', '.join(TARGETS)}")] = NONE,
+    rates: Annotated[str, typer.Option(help="Peak learning rates")] = NONE,
     steps: Annotated[int, typer.Option(help="The same for every cell")] = 2600,
     seeds: Annotated[int, typer.Option(help="How many, from 0 on")] = 1,
     minutes: Annotated[float, typer.Option(help="Start nothing more after so long")] = 1e9,
@@ -95,7 +94,7 @@ def main(
     output: Path = Path("metrics/tune.md"),
 ) -> None:
     """Train every combination that is not trained yet; say which were not run."""
-    unknown = sorted({*targets.split(",")} - {OWN, *TARGETS})
+    unknown = sorted({*targets.split(",")} - {NONE, *TARGETS})
     if unknown:
         fail(f"--targets {targets}: {', '.join(unknown)} is none of {', '.join(TARGETS)}.")
     try:
@@ -115,16 +114,22 @@ def main(
 
 
 def cell_of(steps: int, recipe: str, encoder: str, rank: str, targets: str, rate: str) -> Cell:
-    """A cell without the settings that its recipe does not have."""
+    """A cell; what is not given is as in the recipe, what the recipe does not have is left out."""
     try:
         config = load_config(f"configs/{recipe}.cfg", interpolate=False)
     except OSError:
         fail(f"--recipes {recipe}: there is no configs/{recipe}.cfg.")
-    if "encoder" not in config["paths"]:
-        encoder = OWN
-    if "rank" not in config["components"].get("transformer", {}).get("model", {}):
-        rank = targets = OWN
-    return Cell(recipe, encoder, rank, targets, rate, steps)
+    model = config["components"].get("transformer", {}).get("model", {})
+    own = next((n for n, t in TARGETS.items() if t == model.get("target_modules")), NONE)
+    has_lora = "rank" in model
+    return Cell(
+        recipe,
+        encoder if "encoder" in config["paths"] else NONE,
+        (rank or str(model["rank"])) if has_lora else NONE,
+        (targets or own) if has_lora else NONE,
+        rate or f"{config['training']['optimizer']['learn_rate']['initial_rate']:g}",
+        steps,
+    )
 
 
 def run(cell: Cell, seed: int, gpu_id: int) -> None:

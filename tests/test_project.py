@@ -139,15 +139,29 @@ def test_the_learning_curve_grows_by_whole_documents(finished: Path) -> None:
 
 
 def test_tuning_shows_what_was_run_and_what_was_not(finished: Path) -> None:
-    command = ["scripts/tune.py", "--recipe", "tiny", "--encoders", "tiny", "--ranks", "2,4"]
-    command += ["--steps", "5", "--targets", "qv"]
+    command = ["scripts/tune.py", "--recipes", "tiny,tok2vec", "--encoders", "tiny"]
+    command += ["--steps", "5", "--targets", "qv", "--ranks", "2,4"]
     none = script(finished, *command, "--minutes", "0")
-    assert none.count("not run") == 2
+    assert none.count("not run") == 3
     script(finished, *command)
     text = (finished / "metrics" / "tune.md").read_text()
-    assert len(re.findall(r"\| tiny \| [24] \| qv \| 0.001 \| \d\.\d{3} \| 1 of 1 \|", text)) == 2
+    row = r"\| tiny \| tiny \| [24] \| qv \| 0.001 \| \d\.\d{3} \| 1 of 1 \|"
+    assert len(re.findall(row, text)) == 2
+    assert re.search(r"\| tok2vec \|  \|  \|  \| 0.001 \| \d\.\d{3} \| 1 of 1 \|", text)
     folders = [folder.name for folder in (finished / "training" / "tune").iterdir()]
-    assert sorted(folders) == [f"tiny-tiny-{rank}-qv-0.001-5-0" for rank in (2, 4)]
+    lora = [f"tiny-tiny-{rank}-qv-0.001-5-0" for rank in (2, 4)]
+    assert sorted(folders) == [*lora, "tok2vec-0.001-5-0"]
+
+
+def test_the_published_job_is_measured(finished: Path) -> None:
+    script(finished, "scripts/random_encoder.py", "random", "--source", "tiny")
+    command = ["scripts/published_job.py", "random", "--judged", "training/tiny/model-best"]
+    script(finished, *command, "--records", "20", "--epochs", "2")
+    text = (finished / "metrics" / "published.md").read_text()
+    # 2 layers, 2 targets, two matrices of 16 by 32 each, in float32, and a header
+    size = int(re.search(r"adapter, bytes \| ([\d,]+)", text)[1].replace(",", ""))
+    assert 0 < size - 2 * 2 * 2 * 16 * 32 * 4 < 2000
+    assert re.search(r"95% of 1000 draws \| \d\.\d{3} to \d\.\d{3}", text)
 
 
 def test_pretraining_pauses_and_goes_on_to_a_folded_encoder(finished: Path) -> None:
