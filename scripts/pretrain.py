@@ -13,13 +13,25 @@ from rich.progress import track
 from wasabi import msg
 
 from spacy_goback.annotations import AnnotationError
-from spacy_goback.cli import fail
+from spacy_goback.base import sha256_file
+from spacy_goback.cli import fail, write_text
+from spacy_goback.markdown import table
 from spacy_goback.masking import Rows, pack, read_texts
 from spacy_goback.pretraining import PROGRESS, Plan, Pretrainer, fold
 from spacy_goback.tensors import CheckpointError
 
 matplotlib.use("agg")
 HELD_OUT = 0.02
+CARD = """\
+# What the encoder learned of its trade
+
+Masked language modelling on top of {base}: {form}, {steps} steps of {batch} rows of {length} word
+pieces, peak learning rate {rate:g}, seed {seed}. Held-out loss {first:.3f} before, {last:.3f} nats
+a hidden piece after ([curve](loss.png)).
+
+{table}
+
+{credits}"""
 
 
 def main(
@@ -43,6 +55,9 @@ def main(
     seed: int = 0,
     minutes: Annotated[float, typer.Option(help="Pause after so long; run again to resume")] = 1e9,
     every: Annotated[int, typer.Option(help="Steps between checkpoints")] = 100,
+    credits: Annotated[
+        Path | None, typer.Option(help="Sources and licences of the texts, for the card")
+    ] = None,
     gpu_id: int = -1,
 ) -> None:
     """Train, or resume; write the adapter when all steps are done."""
@@ -62,6 +77,7 @@ def main(
         raise typer.Exit(2)
     trainer.export(output)
     draw(trainer, output / "loss.png")
+    write_text(output / "README.md", card(trainer, texts, credits))
     msg.good(f"{output}: held-out loss {trainer.progress.held_out[-1][1]:.3f} nats a piece")
     if folded and rank:
         fold(encoder, output, folded)
@@ -106,6 +122,26 @@ def run(
             f"step {until}: loss {sum(losses) / len(losses):.3f}, held out {loss:.3f}, "
             f"{speed:,.0f} pieces/s on {torch.get_num_threads()} threads"
         )
+
+
+def card(trainer: Pretrainer, texts: list[str], credits: Path | None) -> str:
+    """What was trained, on what, and under which licences."""
+    plan, losses = trainer.plan, trainer.progress.held_out
+    form = f"a LoRA adapter of rank {plan.rank}, alpha {plan.alpha}" if plan.rank else "all weights"
+    rows = []
+    for argument in texts:
+        name, _, weight = argument.partition(":")
+        words = sum(len(text.split()) for text in read_texts(Path(name)))
+        rows.append((Path(name).name, f"{words:,}", weight or 1, sha256_file(Path(name))[:16]))
+    return CARD.format(
+        **vars(plan),
+        base=trainer.base["name"],
+        form=form,
+        first=losses[0][1],
+        last=losses[-1][1],
+        table=table(["text", "words", "weight", "SHA-256"], rows, left=(0, 3)),
+        credits=credits.read_text("utf8") if credits else "",
+    )
 
 
 def draw(trainer: Pretrainer, target: Path) -> None:

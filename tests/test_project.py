@@ -172,9 +172,10 @@ def test_pretraining_pauses_and_goes_on_to_a_folded_encoder(finished: Path) -> N
     assert paused.returncode == 2 and b"Paused at step 0 of 4" in paused.stdout + paused.stderr
     assert "step 4: loss" in script(finished, *command[1:])
     adapter = finished / "training" / "domain-adapter"
-    assert {"adapter_config.json", "adapter_model.safetensors", "loss.png"} == {
+    assert {"adapter_config.json", "adapter_model.safetensors", "loss.png", "README.md"} == {
         file.name for file in adapter.iterdir()
     }
+    assert re.search(r"\| train.jsonl \| [\d,]+ \| 3 \|", (adapter / "README.md").read_text())
     bad = subprocess.run([*command, "--rank", "4"], cwd=finished, capture_output=True, text=True)
     assert bad.returncode == 1 and "other settings" in bad.stderr
     assert check_other(str(finished / "training" / "domain-encoder")) == "distilbert"
