@@ -7,6 +7,7 @@ from typing import Annotated
 
 import matplotlib
 import matplotlib.pyplot as plt
+import srsly
 import torch
 import typer
 from rich.progress import track
@@ -58,6 +59,9 @@ def main(
     credits: Annotated[
         Path | None, typer.Option(help="Sources and licences of the texts, for the card")
     ] = None,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="--work of another training, drawn beside this one")
+    ] = None,
     gpu_id: int = -1,
 ) -> None:
     """Train, or resume; write the adapter when all steps are done."""
@@ -76,7 +80,7 @@ def main(
         msg.warn(f"Paused at step {trainer.progress.step} of {steps}: run again to go on")
         raise typer.Exit(2)
     trainer.export(output)
-    draw(trainer, output / "loss.png")
+    draw([work, *(beside or [])], output / "loss.png")
     write_text(output / "README.md", card(trainer, texts, credits))
     msg.good(f"{output}: held-out loss {trainer.progress.held_out[-1][1]:.3f} nats a piece")
     if folded and rank:
@@ -144,12 +148,15 @@ def card(trainer: Pretrainer, texts: list[str], credits: Path | None) -> str:
     )
 
 
-def draw(trainer: Pretrainer, target: Path) -> None:
-    """Plot both losses against steps."""
+def draw(works: list[Path], target: Path) -> None:
+    """Plot the losses of one training or several against steps."""
     figure, axis = plt.subplots(figsize=(7, 4))
-    progress = trainer.progress
-    axis.plot(*zip(*progress.trained, strict=True), label="training", alpha=0.4)
-    axis.plot(*zip(*progress.held_out, strict=True), label="held out", marker=".")
+    for work in works:
+        note = srsly.read_json(work / PROGRESS)
+        name = f"adapter of rank {note['plan']['rank']}" if note["plan"]["rank"] else "all weights"
+        axis.plot(*zip(*note["held_out"], strict=True), label=f"{name}, held out", marker=".")
+        color = axis.lines[-1].get_color()
+        axis.plot(*zip(*note["trained"], strict=True), label="training", alpha=0.2, color=color)
     axis.set_xlabel("steps")
     axis.set_ylabel("nats a hidden piece")
     axis.legend()

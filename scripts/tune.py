@@ -27,6 +27,7 @@ TARGETS = {
     "qv": ["q_lin", "v_lin"],
     "attention": ["q_lin", "k_lin", "v_lin", "out_lin"],
     "all": ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"],
+    "embeddings": ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2", "word_embeddings"],
 }
 NONE = ""
 
