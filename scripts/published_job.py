@@ -43,7 +43,7 @@ def main(
     overrides = settings(config, encoder, 0, data) | {
         f"{MODEL}.rank": RANK,
         f"{MODEL}.alpha": ALPHA,
-        f"{MODEL}.target_modules": '["q_lin", "v_lin"]',
+        f"{MODEL}.target_modules": ["q_lin", "v_lin"],
     }
     try:
         cost = train(config, FOLDER, overrides, gpu_id)

@@ -63,11 +63,11 @@ class Cell:
         """
         found = settings(self.config, self.encoder, seed)
         if self.rank:
-            found[f"{MODEL}.rank"] = self.rank
+            found[f"{MODEL}.rank"] = int(self.rank)
         if self.targets:
-            found[f"{MODEL}.target_modules"] = srsly.json_dumps(TARGETS[self.targets])
+            found[f"{MODEL}.target_modules"] = TARGETS[self.targets]
         return found | {
-            f"{OPTIMIZER}.initial_rate": self.rate,
+            f"{OPTIMIZER}.initial_rate": float(self.rate),
             f"{OPTIMIZER}.total_steps": self.steps,
             "training.max_steps": self.steps,
             "training.eval_frequency": max(1, self.steps // 5),

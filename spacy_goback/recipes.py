@@ -44,7 +44,10 @@ def train(config: Path, output: Path, overrides: Mapping[str, object], gpu_id: i
         known = srsly.read_json(note)
         if known.pop("fingerprint") == mark:
             return Cost(**known)
-    settings = [str(part) for key, value in overrides.items() for part in (f"--{key}", value)]
+    settings = []
+    for key, value in overrides.items():
+        plain = isinstance(value, str | Path)
+        settings += [f"--{key}", str(value) if plain else srsly.json_dumps(value)]
     command = [sys.executable, "-m", "spacy", "train", str(config), "--output", str(output)]
     start = time.perf_counter()
     process = subprocess.Popen([*command, "--gpu-id", str(gpu_id), *settings])
@@ -77,10 +80,11 @@ def fingerprint(config: Path, overrides: Mapping[str, object]) -> str:
     config: the recipe.
     overrides: settings by dotted name.
     """
-    # Comments and layout are not part of a recipe.
-    digest = hashlib.sha256(spacy.util.load_config(config, interpolate=False).to_bytes())
-    for key, value in sorted(overrides.items()):
-        digest.update(f"{key}={value}".encode())
-        if Path(str(value)).is_file():
-            digest.update(Path(str(value)).read_bytes())
+    plain = {k: str(v) if isinstance(v, Path) else v for k, v in overrides.items()}
+    # Comments, layout and settings that are overridden are not part of a recipe.
+    recipe = spacy.util.load_config(config, plain, interpolate=False)
+    digest = hashlib.sha256(recipe.to_bytes())
+    for _, value in sorted(plain.items()):
+        if isinstance(value, str) and Path(value).is_file():
+            digest.update(Path(value).read_bytes())
     return digest.hexdigest()

@@ -44,12 +44,23 @@ def test_the_fingerprint_sees_recipe_settings_and_data(
     recipe: tuple[Path, dict[str, object]],
 ) -> None:
     config, overrides = recipe
-    marks = {fingerprint(config, overrides), fingerprint(config, overrides | {"a.b": 1})}
+    marks = {fingerprint(config, overrides), fingerprint(config, overrides | {"nlp.lang": "xx"})}
     Path(str(overrides["paths.train"])).write_bytes(b"other")
     marks.add(fingerprint(config, overrides))
-    config.write_text(config.read_text() + "\n")
+    config.write_text(config.read_text().replace("dropout = 0.1", "dropout = 0.2"))
     marks.add(fingerprint(config, overrides))
     assert len(marks) == 4
+
+
+def test_the_fingerprint_is_of_what_is_trained(recipe: tuple[Path, dict[str, object]]) -> None:
+    config, overrides = recipe
+    mark = fingerprint(config, overrides)
+    text = config.read_text()
+    config.write_text("# A comment\n" + text)
+    assert fingerprint(config, overrides) == mark
+    config.write_text(text.replace("seed = 0", "seed = 7"))
+    assert fingerprint(config, overrides) != mark
+    assert fingerprint(config, overrides | {"system.seed": 0}) == mark
 
 
 def test_a_failed_training_leaves_no_note(
