@@ -140,7 +140,7 @@ def test_the_learning_curve_grows_by_whole_documents(finished: Path) -> None:
 
 def test_tuning_shows_what_was_run_and_what_was_not(finished: Path) -> None:
     command = ["scripts/tune.py", "--recipes", "tiny,tok2vec", "--encoders", "tiny"]
-    command += ["--steps", "5", "--targets", "qv", "--ranks", "2,4"]
+    command += ["--steps", "5", "--targets", "qv", "--ranks", "2,4", "--rates", "0.001"]
     none = script(finished, *command, "--minutes", "0")
     assert none.count("not run") == 3
     script(finished, *command)
