@@ -12,9 +12,10 @@ from wasabi import msg
 
 from spacy_goback.annotations import LABELS, AnnotationError, Record, read_jsonl
 from spacy_goback.cli import fail, write_text
+from spacy_goback.confidence import Key
 from spacy_goback.corpus import wordings
 from spacy_goback.markdown import table
-from spacy_goback.metrics import Key, Score, score_spans
+from spacy_goback.metrics import Score, score_spans
 from spacy_goback.tokenizer import blank
 
 SPLITS = ("train", "dev", "test")

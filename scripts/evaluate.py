@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import confidences
 import spacy
 import srsly
 import typer
@@ -27,7 +28,9 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for the report")] = Path("metrics"),
     gpu_id: Annotated[int, typer.Option(help="GPU, -1 for the CPU")] = -1,
 ) -> None:
-    """Write OUTPUT/NAME.json, .md and -errors.html; opening the test set is logged."""
+    """Write OUTPUT/NAME.json, .md, -errors.html and what the confidences are worth, -confidence.md
+    with two pictures; opening the test set is logged.
+    """
     if not gold.is_file():
         fail(f"{gold}: there is no such file; run the step `convert` first.")
     if gpu_id >= 0:
@@ -38,7 +41,10 @@ def main(
         fail(f"{model}: {error}")
     references = list(DocBin().from_disk(gold).get_docs(nlp.vocab))
     predicted = list(nlp.pipe(doc.text for doc in references))
-    report(list(zip(predicted, references, strict=True)), gold.stem, model, output)
+    pairs = list(zip(predicted, references, strict=True))
+    report(pairs, gold.stem, model, output)
+    if confidences.has_confidences(pairs):
+        confidences.report(model, pairs, gold.stem, output)
 
 
 def scores_of(folder: Path, gold: Path, gpu_id: int = -1) -> dict[str, dict[str, float]]:

@@ -14,9 +14,10 @@ from wasabi import msg
 
 from spacy_goback.adapters import export_adapter
 from spacy_goback.cli import fail, write_text
+from spacy_goback.confidence import key
 from spacy_goback.files import write_bytes
 from spacy_goback.markdown import table
-from spacy_goback.metrics import key, score_spans
+from spacy_goback.metrics import score_spans
 from spacy_goback.recipes import DEV, TRAIN, TrainingError, settings, train
 
 FOLDER = Path("training/published")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         load_adapter,
         set_adapter,
     )
+    from .confidence import entities
     from .merging import merge_adapter
     from .tensors import CheckpointError
 
@@ -23,6 +24,7 @@ __version__ = version("spacy-goback")
 _HOMES = {
     "CheckpointError": "tensors",
     "add_adapter": "adapters",
+    "entities": "confidence",
     "export_adapter": "adapters",
     "list_adapters": "adapters",
     "load_adapter": "adapters",
@@ -33,6 +35,7 @@ __all__ = [
     "CheckpointError",
     "__version__",
     "add_adapter",
+    "entities",
     "export_adapter",
     "list_adapters",
     "load_adapter",

@@ -2,6 +2,9 @@
 
 from spacy.language import Language
 
-from .entities import FACTORY, create_entity_recognizer
+from .registration import FACTORIES
 
-entity_recognizer = Language.factory("goback_ner", func=create_entity_recognizer, **FACTORY)
+entity_recognizer, entity_policy = (
+    Language.factory(name, func=function, **settings)
+    for name, (function, settings) in FACTORIES.items()
+)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from spacy.tokens import Doc, Span
 
+from .confidence import Key, key
 from .markdown import table
 
 NOTHING = "(none)"
-Key = tuple[int, int, str]
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,6 @@ class Score:
         """Harmonic mean of precision and recall, 0 to 1."""
         total = self.found + self.gold
         return 2 * self.right / total if total else 0.0
-
-
-def key(span: Span) -> Key:
-    """What makes two entities the same: character offsets and label.
-
-    span: the entity.
-    """
-    return span.start_char, span.end_char, span.label_
 
 
 def score(pairs: Iterable[tuple[Doc, Doc]]) -> dict[str, Score]:

@@ -23,8 +23,11 @@ from .transformer import TransformerModel
 # Modules that the packaged pipeline needs; they import nothing of ours but each other.
 RUNTIME_MODULES = (
     "base",
+    "calibration",
+    "confidence",
     "crf",
-    "entities",
+    "policy",
+    "recognizer",
     "registration",
     "shim",
     "tagger",

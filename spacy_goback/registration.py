@@ -10,7 +10,7 @@ from typing import Any
 import spacy
 from spacy.language import Language
 
-from .entities import FACTORY, create_entity_recognizer
+from . import policy, recognizer
 from .tagger import crf_tagger
 from .tokenizer import create_tokenizer
 from .transformer import tok2vec_transformer, transformer_model
@@ -24,7 +24,8 @@ FUNCTIONS: dict[str, dict[str, Callable[..., Any]]] = {
     "tokenizers": {"goback.tokenizer.v1": create_tokenizer},
 }
 FACTORIES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
-    "goback_ner": (create_entity_recognizer, FACTORY)
+    "goback_ner": (recognizer.create_entity_recognizer, recognizer.FACTORY),
+    "goback_entity_policy": (policy.create_entity_policy, policy.FACTORY),
 }
 
 

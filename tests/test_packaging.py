@@ -141,7 +141,7 @@ def test_a_wheel_of_another_version_loads_beside_the_library(
     # A later release has a function that this library lacks: its own copy serves that one.
     text = text.replace('"goback.Tok2VecTransformer.v1": ', '"goback.Tok2VecTransformer.v9": ')
     registration.write_text(text, "utf8")
-    factory = tmp_path / "site" / "en_goback" / "runtime" / "entities.py"
+    factory = tmp_path / "site" / "en_goback" / "runtime" / "recognizer.py"
     text = factory.read_text("utf8").replace('"""Build the component.', '"""Build it.')
     factory.write_text(text, "utf8")
     code = """
@@ -151,7 +151,7 @@ for name in ("TransformerModel.v1", "Tok2VecTransformer.v1", "Tok2VecTransformer
     print(spacy.registry.architectures.get(f"goback.{name}").__module__)
 """
     assert run(code, tmp_path / "site").splitlines() == [
-        "spacy_goback.entities",
+        "spacy_goback.recognizer",
         "spacy_goback.transformer",
         "spacy_goback.transformer",
         "en_goback.runtime.transformer",

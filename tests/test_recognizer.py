@@ -12,7 +12,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import registry
 
-from spacy_goback.entities import EntityRecognizer
+from spacy_goback.recognizer import EntityRecognizer
 
 SMALL = {
     "@architectures": "goback.CrfTagger.v1",

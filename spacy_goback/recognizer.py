@@ -13,6 +13,8 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats2d
 
+from .calibration import fit_temperature
+from .confidence import key
 from .crf import BEGIN, INSIDE, LAST, UNIT, Lattice, grammar, spans_of
 from .crf import Span as Found
 from .tagger import TRANSITIONS, Emissions, resize
@@ -42,9 +44,6 @@ FACTORY: dict[str, Any] = {
     "default_config": {"model": DEFAULT_MODEL},
     "default_score_weights": {"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
 }
-
-if not Span.has_extension("confidence"):
-    Span.set_extension("confidence", default=None)
 
 
 def create_entity_recognizer(
@@ -151,6 +150,35 @@ class EntityRecognizer(TrainablePipe):  # type: ignore[misc]
                 span._.confidence = probability
                 spans.append(span)
             doc.set_ents(spans)
+
+    def calibrate(self, examples: Iterable[Example]) -> None:
+        """Fit the temperature that makes the confidences of the found entities likeliest.
+
+        Which entities are found does not depend on it.
+        examples: held-out; predicted up to this component (with what it listens to), and gold;
+            where there is none, everything stays as it is.
+        """
+        examples = [example for example in examples if len(example.predicted)]
+        if not examples:
+            return
+        emissions = self.model.predict([example.predicted for example in examples])
+        found: list[tuple[int, Found]] = []
+        right: list[bool] = []
+        for where, lattice in self._lattices(emissions, 1.0):
+            for i, tags in zip(where, lattice.best(), strict=True):
+                gold = {key(entity) for entity in examples[i].reference.ents}
+                for start, end, label in spans_of(tags):
+                    span = Span(examples[i].predicted, start, end, label=self.labels[label])
+                    found.append((i, (start, end, label)))
+                    right.append(key(span) in gold)
+
+        def stated(temperature: float) -> list[float]:
+            at: dict[int, tuple[Lattice, int]] = {}
+            for where, lattice in self._lattices(emissions, temperature):
+                at |= {i: (lattice, row) for row, i in enumerate(where)}
+            return [at[i][0].span_probability(at[i][1], span) for i, span in found]
+
+        self.cfg["temperature"] = fit_temperature(stated, right)
 
     def _lattices(
         self, emissions: Emissions, temperature: float
