@@ -1,14 +1,23 @@
-# Two commands: `make run` does everything end to end, `make test` passes all tests.
+# `make quick` builds the pipeline from the release in the repository, `make run` trains it;
+# both analyse a sample. `make test` passes all tests.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test clean
+define analyse
+$(BIN)/python -m pip install --quiet --force-reinstall --no-deps packages/en_goback-$$($(BIN)/goback version)/dist/*.whl
+$(BIN)/goback entities assets/samples/audit.txt --html metrics/sample.html
+endef
+
+.PHONY: quick run test clean
+
+quick: $(VENV)/installed
+	$(BIN)/python -m spacy project run assemble
+	$(analyse)
 
 run: $(VENV)/installed
 	$(BIN)/python -m spacy project run all
-	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps packages/en_goback-$$($(BIN)/goback version)/dist/*.whl
-	$(BIN)/goback entities assets/samples/audit.txt --html metrics/sample.html
+	$(analyse)
 
 test: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -26,10 +26,13 @@ from spacy_goback.calibration import (
 from spacy_goback.confidence import key
 from spacy_goback.files import write_bytes
 from spacy_goback.markdown import table
+from spacy_goback.metrics import mistakes
 
 matplotlib.use("agg")
 # A bin of fewer spans says little: its share of right ones is off by 7 points by chance alone.
 LEAST = 50
+# How many mistakes are listed.
+SHOWN = 50
 PRECISIONS = (0.9, 0.95, 0.98, 0.99)
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 Pairs = list[tuple[Doc, Doc]]
@@ -100,7 +103,7 @@ def everything(model: str, references: Iterable[Doc], calibrated: bool) -> Pairs
 
 
 def report(model: str, pairs: Pairs, name: str, output: Path) -> None:
-    """Write OUTPUT/NAME-confidence.md and .json, -reliability.png and -curve.png.
+    """Write OUTPUT/NAME-confidence.md and .json, -mistakes.md, -reliability.png, -curve.png.
 
     model: name or path. pairs: what it predicts, and gold. name: of the gold set.
     """
@@ -121,6 +124,8 @@ def report(model: str, pairs: Pairs, name: str, output: Path) -> None:
         "\n## The threshold for a precision\n",
         wanted(points),
     ]
+    surest = f"# The surest mistakes on {name}\n\n{mistakes_table(pairs)}\n"
+    write_bytes(output / f"{name}-mistakes.md", surest.encode())
     write_bytes(output / f"{name}-confidence.md", ("\n".join(texts) + "\n").encode())
     data = {
         measure.__name__: {
@@ -178,6 +183,25 @@ def by_label(stated: Stated) -> str:
         )
     head = ["label", "spans", "bins", "mean confidence", "share right", "ECE", "bootstrap, 95%"]
     return table([*head, "ECE if perfect", "differs"], rows)
+
+
+def mistakes_table(pairs: Pairs) -> str:
+    """The surest of the wrong entities, with the words around them."""
+    rows = []
+    for mistake in mistakes(pairs)[:SHOWN]:
+        found = mistake.found
+        there = ", ".join(f"`{e.text}` {e.label_}" for e in mistake.gold)
+        around = found.doc[max(0, found.start - 7) : found.end + 6].text
+        rows.append(
+            [
+                f"{found._.confidence:.3f}",
+                mistake.kind,
+                f"`{found.text}` {found.label_}",
+                there or "-",
+                around.replace("|", "/").replace("\n", " "),
+            ]
+        )
+    return table(["sure", "wrong", "found", "gold", "in"], rows, left=range(1, 5))
 
 
 def thresholds(points: list[Point]) -> str:

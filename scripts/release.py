@@ -47,6 +47,7 @@ def put_together(
         nlp = assemble(release, encoder)
     except CheckpointError as error:
         fail(error)
+    output.mkdir(parents=True, exist_ok=True)
     nlp.to_disk(output)
     msg.good(f"{output}: assembled from {release} and {encoder}")
 

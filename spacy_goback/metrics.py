@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from spacy.tokens import Doc, Span
 
-from .confidence import Key, key
+from .confidence import Key, key, sure
 from .markdown import table
 
 NOTHING = "(none)"
@@ -80,11 +80,45 @@ def confusion(pairs: Iterable[tuple[Doc, Doc]]) -> Counter[tuple[str, str]]:
 
 
 def _partner(entity: Span, others: Sequence[Span]) -> str:
-    def overlap(other: Span) -> int:
-        return min(entity.end_char, other.end_char) - max(entity.start_char, other.start_char)
+    best = max(others, key=lambda other: _overlap(entity, other), default=None)
+    return best.label_ if best is not None and _overlap(entity, best) > 0 else NOTHING
 
-    best = max(others, key=overlap, default=None)
-    return best.label_ if best is not None and overlap(best) > 0 else NOTHING
+
+def _overlap(entity: Span, other: Span) -> int:
+    return min(entity.end_char, other.end_char) - max(entity.start_char, other.start_char)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An entity that is not in the gold standard, and what stands there instead."""
+
+    kind: str
+    found: Span
+    gold: tuple[Span, ...]
+
+
+def mistakes(pairs: Iterable[tuple[Doc, Doc]]) -> list[Mistake]:
+    """Every wrong entity, the surest first. Its kind: "label" (the borders are right), "borders"
+    (the label is right), "both" (neither), or "nothing there".
+
+    pairs: predicted and gold Docs.
+    """
+    found = []
+    for predicted, reference in pairs:
+        gold = {key(entity) for entity in reference.ents}
+        for entity in predicted.ents:
+            if key(entity) not in gold:
+                there = tuple(e for e in reference.ents if _overlap(entity, e) > 0)
+                found.append(Mistake(_kind(entity, there), entity, there))
+    return sorted(found, key=lambda mistake: -sure(mistake.found))
+
+
+def _kind(entity: Span, there: Sequence[Span]) -> str:
+    if not there:
+        return "nothing there"
+    if any(key(e)[:2] == key(entity)[:2] for e in there):
+        return "label"
+    return "borders" if any(e.label_ == entity.label_ for e in there) else "both"
 
 
 def score_table(scores: dict[str, Score]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from spacy.tokens import Doc
-from thinc.api import Linear, Model, chain, with_array
+from thinc.api import Linear, Model, chain, concatenate, with_array
 from thinc.types import Floats2d
 
 from .weights import SafetensorsModel
@@ -14,15 +14,20 @@ Emissions = list[Floats2d]
 
 
 def crf_tagger(
-    tok2vec: Model[list[Doc], list[Floats2d]], nO: int | None = None
+    tok2vec: Model[list[Doc], list[Floats2d]],
+    features: Model[list[Doc], list[Floats2d]] | None = None,
+    nO: int | None = None,
 ) -> Model[list[Doc], Emissions]:
     """Build `goback.CrfTagger.v1`: a linear layer on token vectors, and a transition matrix.
 
     tok2vec: gives (tokens, width) for each Doc; a listener, or a layer of its own.
+    features: a second such layer, whose vectors stand beside those of the first; for what an
+        encoder's word pieces hide, such as the shape of a word.
     nO: number of tags, 1 + 4 * labels; set at initialization.
     """
     output: Model[Floats2d, Floats2d] = Linear()
-    emitter: Model[list[Doc], Emissions] = chain(tok2vec, with_array(output))
+    vectors = concatenate(tok2vec, features) if features is not None else tok2vec
+    emitter: Model[list[Doc], Emissions] = chain(vectors, with_array(output))
     return SafetensorsModel(
         "crf_tagger",
         _forward,

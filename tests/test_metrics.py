@@ -4,7 +4,14 @@ from spacy.scorer import Scorer
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_goback.metrics import NOTHING, confusion, confusion_table, score, score_table
+from spacy_goback.metrics import (
+    NOTHING,
+    confusion,
+    confusion_table,
+    mistakes,
+    score,
+    score_table,
+)
 from spacy_goback.pages import colored, render, render_differences
 
 NLP = spacy.blank("en")
@@ -63,3 +70,25 @@ def test_pages_show_every_entity_and_escape_text() -> None:
 
 def test_terminal_text_keeps_the_words_in_order() -> None:
     assert colored(doc((0, 1, "A"), (2, 4, "B"))).plain == "one A two three four B five six"
+
+
+def test_mistakes_by_kind_the_surest_first() -> None:
+    words = ["old", "wood", "pole", "guy", "on", "pole", "at", "curb"]
+    predicted, reference = (Doc(NLP.vocab, words=words) for _ in range(2))
+    found = [(1, 3, "EQUIPMENT", 0.5), (3, 4, "MATERIAL", 0.7), (5, 6, "EQUIPMENT", 0.99)]
+    found += [(0, 1, "GRADE", 0.9), (6, 8, "EQUIPMENT", 0.6)]
+    spans = [Span(predicted, start, end, label=label) for start, end, label, _ in found]
+    for span, (*_, confidence) in zip(spans, found, strict=True):
+        span._.confidence = confidence
+    predicted.set_ents(spans)
+    gold = [(2, 3, "EQUIPMENT"), (3, 4, "EQUIPMENT"), (5, 6, "EQUIPMENT"), (7, 8, "LOCATION")]
+    reference.set_ents([Span(reference, start, end, label=label) for start, end, label in gold])
+    rows = [
+        (m.kind, m.found.text, [e.text for e in m.gold]) for m in mistakes([(predicted, reference)])
+    ]
+    assert rows == [
+        ("nothing there", "old", []),
+        ("label", "guy", ["guy"]),
+        ("both", "at curb", ["curb"]),
+        ("borders", "wood pole", ["pole"]),
+    ]

@@ -90,6 +90,40 @@ def test_reports_are_written(finished: Path) -> None:
     assert not (metrics / "test_log.jsonl").exists()
 
 
+def test_confidences_are_reported(finished: Path) -> None:
+    metrics = finished / "metrics"
+    text = (metrics / "dev-confidence.md").read_text()
+    assert "| before calibration |" in text and "| after, as delivered |" in text
+    scores = srsly.read_json(metrics / "dev-confidence.json")
+    assert scores["ece"].keys() == scores["brier"].keys() == {"before", "after"}
+    assert scores["brier"]["after"] <= scores["brier"]["before"]
+    assert "| sure | wrong | found |" in (metrics / "dev-mistakes.md").read_text()
+    for picture in ("reliability", "curve"):
+        assert (metrics / f"dev-{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_release_is_assembled_without_training(finished: Path) -> None:
+    for step in ("keep", "assemble"):
+        done = run(finished, "run", step)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (finished / "release" / "metrics" / "dev-confidence.md").is_file()
+    trained, again = (
+        spacy.load(finished / "training" / name / "model-best") for name in ("tiny", "release")
+    )
+    gold = list(DocBin().from_disk(finished / "corpus" / "dev.spacy").get_docs(Vocab()))
+    texts = [doc.text for doc in gold]
+    found = [
+        [(e.start_char, e.end_char, e.label_) for doc in nlp.pipe(texts) for e in doc.ents]
+        for nlp in (trained, again)
+    ]
+    assert found[0] and found[0] == found[1]
+    states = []
+    for nlp in (trained, again):
+        with nlp.select_pipes(enable=["transformer"]):
+            states.append([doc._.trf_data.tensors[0] for doc in nlp.pipe(texts)])
+    assert max(abs(a - b).max() for a, b in zip(*states, strict=True)) <= 1e-4
+
+
 def test_opening_the_test_set_is_logged(finished: Path) -> None:
     for _ in range(2):
         done = run(finished, "run", "evaluate-test")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy
 import pytest
 import spacy
-from conftest import GOLD, TEXTS, examples, pipeline_config
+from conftest import CRF, GOLD, TEXTS, examples, pipeline_config
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -200,3 +200,50 @@ def test_it_listens_to_a_lora_encoder(encoder: Path, tmp_path: Path) -> None:
 def test_the_names_are_registered() -> None:
     assert "goback.CrfTagger.v1" in registry.architectures
     assert "goback_ner" in registry.factories
+
+
+SHAPES = {
+    "@architectures": "spacy.Tok2Vec.v2",
+    "embed": {
+        "@architectures": "spacy.MultiHashEmbed.v2",
+        "width": 16,
+        "attrs": ["PREFIX", "SHAPE"],
+        "rows": [100, 100],
+        "include_static_vectors": False,
+    },
+    "encode": {
+        "@architectures": "spacy.MaxoutWindowEncoder.v2",
+        "width": 16,
+        "window_size": 1,
+        "maxout_pieces": 2,
+        "depth": 1,
+    },
+}
+
+
+def test_features_stand_beside_the_vectors(tmp_path: Path) -> None:
+    nlp = build({**SMALL, "features": SHAPES})
+    ner = nlp.get_pipe("ner")
+    assert ner.model.get_ref("output").get_dim("nI") == 32 + 16
+    learn(nlp)
+    nlp.to_disk(tmp_path)
+    again = spacy.load(tmp_path)
+    for text, spans in GOLD:
+        assert found(nlp(text)) == found(again(text)) == spans
+
+
+def test_features_and_a_listener(encoder: Path, tmp_path: Path) -> None:
+    spacy.util.fix_random_seed(0)
+    nlp = spacy.blank("en")
+    nlp.add_pipe(
+        "transformer", config=pipeline_config(encoder, "goback.LoraTransformerModel.v1", rank=4)
+    )
+    nlp.add_pipe("goback_ner", name="ner", config={"model": {**CRF["model"], "features": SHAPES}})
+    nlp.initialize(lambda: examples(nlp))
+    learn(nlp, steps=40)
+    before = [found(nlp(text)) for text in TEXTS]
+    assert any(before)
+    nlp.replace_listeners("transformer", "ner", ["model.tok2vec"])
+    nlp.remove_pipe("transformer")
+    nlp.to_disk(tmp_path)
+    assert [found(spacy.load(tmp_path)(text)) for text in TEXTS] == before

