@@ -46,12 +46,16 @@ def entities(
     model: Annotated[str, typer.Option(help="Name or path of the pipeline")] = "en_goback",
     html: Annotated[Path | None, typer.Option(help="Write a page here")] = None,
     jsonl: Annotated[Path | None, typer.Option(help="Write one JSON object a finding here")] = None,
+    min_confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out what is less sure")
+    ] = 0.0,
 ) -> None:
     """Show the entities of an audit."""
     import spacy
     import srsly
     from rich.console import Console
 
+    from .confidence import entities as sure_entities
     from .pages import colored, render
 
     lines = _lines(source)
@@ -60,6 +64,8 @@ def entities(
     except OSError:
         fail(f"There is no pipeline {model!r}: install its wheel, or give --model a path.")
     docs = list(nlp.pipe(lines))
+    for doc in docs:
+        doc.set_ents(list(sure_entities(doc, min_confidence)))
     console = Console()
     for doc in docs:
         console.print(colored(doc), soft_wrap=True)
@@ -93,7 +99,13 @@ def _lines(source: str) -> list[str]:
 
 def _to_json(doc: "Doc") -> dict[str, object]:
     found = [
-        {"start": e.start_char, "end": e.end_char, "label": e.label_, "text": e.text}
+        {
+            "start": e.start_char,
+            "end": e.end_char,
+            "label": e.label_,
+            "text": e.text,
+            "confidence": e._.confidence and round(e._.confidence, 4),
+        }
         for e in doc.ents
     ]
     return {"text": doc.text, "entities": found}

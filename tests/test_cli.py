@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import srsly
+from conftest import TEXTS, build, train
 from spacy.language import Language
 from typer.testing import CliRunner
 
@@ -30,6 +31,25 @@ def test_entities_in_terminal_page_and_json(model: str, tmp_path: Path) -> None:
     for row in rows:
         for entity in row["entities"]:
             assert row["text"][entity["start"] : entity["end"]] == entity["text"]
+
+
+def test_what_is_not_sure_enough_is_left_out(encoder: Path, tmp_path: Path) -> None:
+    nlp = build(encoder, recognizer="goback_ner")
+    train(nlp, steps=30)
+    nlp.to_disk(tmp_path / "model")
+    found = {}
+    for threshold in ("0", "0.9", "1"):
+        target = tmp_path / f"{threshold}.jsonl"
+        options = ["--model", str(tmp_path / "model"), "--jsonl", str(target)]
+        options += ["--min-confidence", threshold]
+        done = RUN.invoke(app, ["entities", "-", *options], input="\n".join(TEXTS))
+        assert done.exit_code == 0, done.output
+        found[threshold] = [
+            e["confidence"] for r in srsly.read_jsonl(target) for e in r["entities"]
+        ]
+    assert len(found["0"]) > len(found["0.9"]) > 0
+    assert found["0.9"] == [c for c in found["0"] if c >= 0.9]
+    assert RUN.invoke(app, ["entities", "-", "--min-confidence", "90"]).exit_code == 2
 
 
 def test_standard_input(model: str) -> None:
