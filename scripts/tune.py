@@ -88,7 +88,7 @@ def main(
     ranks: Annotated[str, typer.Option(help="Such as 4,16,64; the recipe's own if empty")] = NONE,
     targets: Annotated[str, typer.Option(help=f"Of {', '.join(TARGETS)}")] = NONE,
     rates: Annotated[str, typer.Option(help="Peak learning rates")] = NONE,
-    steps: Annotated[int, typer.Option(help="The same for every cell")] = 2600,
+    steps: Annotated[int, typer.Option(help="The same for every cell")] = 3900,
     seeds: Annotated[int, typer.Option(help="How many, from 0 on")] = 1,
     minutes: Annotated[float, typer.Option(help="Start nothing more after so long")] = 1e9,
     gpu_id: int = -1,

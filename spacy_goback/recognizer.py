@@ -209,6 +209,7 @@ class EntityRecognizer(TrainablePipe):  # type: ignore[misc]
         examples: the batch. scores: the model's output for it.
         """
         validate_examples(examples, "EntityRecognizer.get_loss")
+        self.cfg["temperature"] = 1.0  # what was fitted to the weights before does not hold for new
         gold = [self._gold(example) for example in examples]
         gradients = [self.model.ops.alloc2f(*e.shape) for e in scores]
         known = [i for i, tags in enumerate(gold) if tags]

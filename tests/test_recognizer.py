@@ -116,6 +116,16 @@ def test_a_lower_temperature_is_surer(trained: Language) -> None:
     assert all(a > b > c for a, b, c in zip(*(sure[t] for t in (0.5, 1.0, 2.0)), strict=True))
 
 
+def test_training_on_makes_a_calibration_void() -> None:
+    nlp = build()
+    learn(nlp)
+    nlp.get_pipe("ner").cfg["temperature"] = 4.0
+    assert nlp.evaluate(examples(nlp))["ents_f"] == 1.0
+    assert nlp.get_pipe("ner").cfg["temperature"] == 4.0
+    learn(nlp, steps=1)
+    assert nlp.get_pipe("ner").cfg["temperature"] == 1.0
+
+
 @pytest.mark.parametrize("way", ["disk", "bytes"])
 def test_round_trip(trained: Language, tmp_path: Path, way: str) -> None:
     if way == "disk":
