@@ -53,8 +53,8 @@ class Stated:
         label: the name.
         """
         rows = [i for i, found in enumerate(self.labels) if found == label]
-        picked = [[values[i] for i in rows] for values in (self.confidence, self.right)]
-        return Stated([*map(float, picked[0])], [*map(bool, picked[1])], [label] * len(rows), 0)
+        confidence, right = [self.confidence[i] for i in rows], [self.right[i] for i in rows]
+        return Stated(confidence, right, [label] * len(rows), 0)
 
     @property
     def bins(self) -> int:

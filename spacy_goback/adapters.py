@@ -136,6 +136,8 @@ def export_adapter(
     config = copy.copy(model.peft_config[name])
     config.base_model_name_or_path = find_model(nlp, component).attrs["name"]
     config.inference_mode = True
+    if isinstance(config, LoraConfig) and isinstance(config.target_modules, set):
+        config.target_modules = sorted(config.target_modules)  # the same file every time
     header = {"format": "pt", BASE_HEADER: json.dumps(shim.base, sort_keys=True)}
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
