@@ -10,7 +10,10 @@ from typing import Any
 import spacy
 from spacy.language import Language
 
-from . import policy, recognizer
+from .policy import FACTORY as ENTITY_POLICY
+from .policy import create_entity_policy
+from .recognizer import FACTORY as RECOGNIZER
+from .recognizer import create_entity_recognizer
 from .tagger import crf_tagger
 from .tokenizer import create_tokenizer
 from .transformer import tok2vec_transformer, transformer_model
@@ -24,8 +27,8 @@ FUNCTIONS: dict[str, dict[str, Callable[..., Any]]] = {
     "tokenizers": {"goback.tokenizer.v1": create_tokenizer},
 }
 FACTORIES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
-    "goback_ner": (recognizer.create_entity_recognizer, recognizer.FACTORY),
-    "goback_entity_policy": (policy.create_entity_policy, policy.FACTORY),
+    "goback_ner": (create_entity_recognizer, RECOGNIZER),
+    "goback_entity_policy": (create_entity_policy, ENTITY_POLICY),
 }
 
 

@@ -128,7 +128,7 @@ print(type(nlp.get_pipe("transformer").model).__module__, type(nlp.get_pipe("ner
 """
     assert run(HIDE_LIBRARY + code, installed).split() == [
         "en_goback.runtime.transformer",
-        "en_goback.runtime.entities",
+        "en_goback.runtime.recognizer",
     ]
 
 

@@ -64,10 +64,12 @@ def test_a_folder_without_patterns_is_refused(tmp_path: Path) -> None:
 
 def test_where_ruler_and_model_meet_the_longer_span_stands() -> None:
     config = spacy.util.load_config(ASSETS.parent.parent / "configs" / "lora.cfg")
-    settings = dict(config["components"]["entity_ruler"])
     nlp = spacy.blank("en")
     nlp.tokenizer = make_tokenizer(nlp)
-    ruler = nlp.add_pipe(settings.pop("factory"), config=settings)
+    for name in ("entity_ruler", "entity_policy"):
+        settings = dict(config["components"][name])
+        nlp.add_pipe(settings.pop("factory"), name=name, config=settings)
+    ruler, policy = nlp.get_pipe("entity_ruler"), nlp.get_pipe("entity_policy")
     ruler.add_patterns(read_patterns(ASSETS))
     doc = nlp.make_doc("the pole, G.O. 95 Rule 37 and Rule 22 of the tariff, Note 7")
     words = [
@@ -79,8 +81,10 @@ def test_where_ruler_and_model_meet_the_longer_span_stands() -> None:
         doc.char_span(doc.text.index(text), doc.text.index(text) + len(text), label=label)
         for text, label in [*words, ("Note 7", "TEST")]
     ]
+    for span in spans:
+        span._.confidence = 0.9
     doc.set_ents(spans)
-    assert [(e.text, e.label_) for e in ruler(doc).ents] == [
+    assert [(e.text, e.label_) for e in policy(ruler(doc)).ents] == [
         ("pole", "EQUIPMENT"),
         ("G.O. 95 Rule 37", "STANDARD"),
         ("Rule 22 of the tariff", "SPECIFICATION"),
